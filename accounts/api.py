@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID
-
-from django.conf import settings
 from django.http import FileResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,11 +22,15 @@ from accounts.serializers import (
     RefreshTokenBody,
     SessionIdBody,
     SignInBody,
-    consent_json,
-    device_in_list,
+    challenge_json,
+    consents_json,
+    device_check_json,
+    devices_json,
     profile_json,
-    session_in_list,
-    session_json,
+    recorded_consent_json,
+    refresh_json,
+    sessions_json,
+    sign_in_json,
 )
 from rendio.common import clock
 from rendio.common.errors import RateLimited, Unauthorized
@@ -62,15 +62,7 @@ class DeviceCheck(PublicView):
             if not self.is_proven:
                 self._note_unproven()
             raise
-        return Response(
-            {
-                "user_id": checked.user_id,
-                "credits_remaining": checked.credits_remaining,
-                "is_new": checked.is_new,
-                "is_guest": checked.is_guest,
-                "session": session_json(checked.session),
-            }
-        )
+        return Response(device_check_json(checked))
 
     # --- services.CheckLimiter ---
 
@@ -103,12 +95,7 @@ class AttestChallenge(PublicView):
     def post(self, request: Request) -> Response:
         body = DeviceIdBody(data=self.body)
         body.is_valid(raise_exception=True)
-        return Response(
-            {
-                "challenge": services.issue_challenge(**body.validated_data),
-                "expires_in": settings.APP_ATTEST_CHALLENGE_SECONDS,
-            }
-        )
+        return Response(challenge_json(services.issue_challenge(**body.validated_data)))
 
 
 class AttestDevice(PublicView):
@@ -161,7 +148,7 @@ class Refresh(PublicView):
             if not session_id:
                 ratelimit.count_refused("refused_refresh_per_ip", address)
             raise
-        return Response({"session": session_json(session)})
+        return Response(refresh_json(session))
 
 
 class Logout(ApiView):
@@ -185,15 +172,7 @@ class SignInWithApple(ApiView):
             **{"authorization_code": None, **body.validated_data},
             now=clock.now(),
         )
-        return Response(
-            {
-                "user_id": signed_in.user_id,
-                "is_guest": False,
-                "merged": signed_in.merged,
-                "credits_remaining": signed_in.credits_remaining,
-                "session": session_json(signed_in.session),
-            }
-        )
+        return Response(sign_in_json(signed_in))
 
 
 class _AnyMediaType(StrictJSONParser):
@@ -224,10 +203,7 @@ class AppleAccountEvent(PublicView):
 class GetSessions(ApiView):
     def get(self, request: Request) -> Response:
         sessions = queries.list_sessions(self.caller.user_id, now=clock.now())
-        current_id = self.caller.session_id
-        return Response(
-            {"sessions": [session_in_list(one, current_id=current_id) for one in sessions]}
-        )
+        return Response(sessions_json(sessions, current_id=self.caller.session_id))
 
 
 class RevokeSession(ApiView):
@@ -240,8 +216,7 @@ class RevokeSession(ApiView):
 
 class GetDevices(ApiView):
     def get(self, request: Request) -> Response:
-        devices = queries.list_devices(self.caller.user_id)
-        return Response({"devices": [device_in_list(device) for device in devices]})
+        return Response(devices_json(queries.list_devices(self.caller.user_id)))
 
 
 class RevokeDevice(ApiView):
@@ -306,7 +281,7 @@ class ExportUserData(ApiView):
 
 class GetConsents(ApiView):
     def get(self, request: Request) -> Response:
-        return Response({"consents": _consents_of(self.caller.user_id)})
+        return Response(consents_json(queries.get_consents(self.caller.user_id)))
 
 
 class RecordConsent(ApiView):
@@ -317,8 +292,4 @@ class RecordConsent(ApiView):
         body = ConsentBody(data=self.body)
         body.is_valid(raise_exception=True)
         services.record_consent(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
-        return Response({"success": True, "consents": _consents_of(self.caller.user_id)})
-
-
-def _consents_of(user_id: UUID) -> list[dict[str, Any]]:
-    return [consent_json(consent) for consent in queries.get_consents(user_id)]
+        return Response(recorded_consent_json(queries.get_consents(self.caller.user_id)))

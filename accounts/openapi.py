@@ -1,24 +1,30 @@
-"""Descriptions of the API's account calls."""
+"""Descriptions of the API's account calls. Bodies and responses are in serializers.py."""
 
 from __future__ import annotations
 
-from rest_framework import serializers
-
 from accounts import api
 from accounts.errors import IdentityServiceUnavailable, InvalidDevice, InvalidIdentity
-from accounts.models import ConsentKind, Language, ThemePreference, Tier
 from accounts.serializers import (
     AppleNoticeBody,
     AttestBody,
+    ChallengeAnswer,
     ConsentBody,
+    ConsentsAnswer,
+    DeviceCheckAnswer,
     DeviceCheckBody,
     DeviceIdBody,
+    DevicesAnswer,
     ListedDeviceBody,
+    Profile,
     ProfileBody,
     PushTokenBody,
     PushTokenOnlyBody,
+    RecordedConsentAnswer,
+    RefreshAnswer,
     RefreshTokenBody,
     SessionIdBody,
+    SessionsAnswer,
+    SignInAnswer,
     SignInBody,
 )
 from credits.errors import AccountSuspended
@@ -29,7 +35,6 @@ USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 DEVICE_ID = "5f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
 INSTALLATION_SECRET = "one-of-32-characters-or-more-of-your-own"  # noqa: S105
 PUBLIC_ID = "1f6a2c9be04d7358"
-PUBLIC_ID_HELP = "A short id that stands for the device. The device_id itself is not shown."
 KEY_ID = "bNkQvZIIVOdYqbWhZjKfqQ1dA3c0l2rWQ3VbAF0sFbI="
 PUSH_TOKEN = "00fc13ad" * 8
 SESSION = {
@@ -38,97 +43,6 @@ SESSION = {
     "token_type": "bearer",
     "expires_in": 3600,
 }
-
-
-class SessionTokens(serializers.Serializer):
-    access_token = serializers.CharField()
-    refresh_token = serializers.CharField(help_text="Good for one refresh.")
-    token_type = serializers.ChoiceField(choices=["bearer"])
-    expires_in = serializers.IntegerField(help_text="Seconds.")
-
-
-class DeviceCheckAnswer(serializers.Serializer):
-    user_id = serializers.UUIDField()
-    credits_remaining = serializers.IntegerField(min_value=0)
-    is_new = serializers.BooleanField()
-    is_guest = serializers.BooleanField()
-    session = SessionTokens()
-
-
-class ChallengeAnswer(serializers.Serializer):
-    challenge = serializers.CharField()
-    expires_in = serializers.IntegerField(help_text="Seconds.")
-
-
-class RefreshAnswer(serializers.Serializer):
-    session = SessionTokens()
-
-
-class SignInAnswer(serializers.Serializer):
-    user_id = serializers.UUIDField()
-    is_guest = serializers.ChoiceField(choices=[False])
-    merged = serializers.BooleanField()
-    credits_remaining = serializers.IntegerField(min_value=0)
-    session = SessionTokens()
-
-
-class SessionInList(serializers.Serializer):
-    session_id = serializers.UUIDField()
-    device_id = serializers.CharField(allow_null=True, help_text=PUBLIC_ID_HELP)
-    created_at = serializers.DateTimeField()
-    last_used_at = serializers.DateTimeField()
-    expires_at = serializers.DateTimeField()
-    current = serializers.BooleanField()
-
-
-class SessionsAnswer(serializers.Serializer):
-    sessions = SessionInList(many=True)
-
-
-class DeviceInList(serializers.Serializer):
-    device_id = serializers.CharField(help_text=PUBLIC_ID_HELP)
-    created_at = serializers.DateTimeField()
-    last_seen_at = serializers.DateTimeField()
-
-
-class DevicesAnswer(serializers.Serializer):
-    devices = DeviceInList(many=True)
-
-
-class Profile(serializers.Serializer):
-    id = serializers.UUIDField()
-    email = serializers.CharField(allow_null=True)
-    is_guest = serializers.BooleanField()
-    tier = serializers.ChoiceField(choices=Tier.choices)
-    credits_remaining = serializers.IntegerField(min_value=0)
-    credits_total = serializers.IntegerField(min_value=0)
-    initial_grant_claimed = serializers.BooleanField()
-    language = serializers.ChoiceField(choices=Language.choices)
-    theme_preference = serializers.ChoiceField(choices=ThemePreference.choices)
-    is_admin = serializers.BooleanField()
-    tos_version = serializers.CharField(allow_null=True, allow_blank=True)
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
-
-
-class ConsentRecord(serializers.Serializer):
-    kind = serializers.ChoiceField(choices=ConsentKind.choices)
-    version = serializers.CharField()
-    granted = serializers.BooleanField()
-    providers = serializers.ListField(child=serializers.CharField())
-    recorded_at = serializers.DateTimeField()
-
-
-class CurrentConsent(ConsentRecord):
-    history = ConsentRecord(many=True, help_text="Each record as it was made, newest first.")
-
-
-class ConsentsAnswer(serializers.Serializer):
-    consents = CurrentConsent(many=True)
-
-
-class RecordedConsentAnswer(ConsentsAnswer):
-    success = serializers.ChoiceField(choices=[True])
 
 
 PROFILE = {

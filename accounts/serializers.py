@@ -1,16 +1,19 @@
-"""Request bodies and response objects. Unknown fields are ignored."""
+"""Request bodies and responses. Unknown fields of a body are ignored."""
 
 from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
+from accounts import queries
 from accounts.installations import is_public_id
 from accounts.models import (
     MAX_TOKEN,
@@ -22,9 +25,9 @@ from accounts.models import (
     Platform,
     Session,
     ThemePreference,
+    Tier,
 )
-from accounts.queries import CurrentConsent, Profile
-from accounts.services import AssertedCall, IssuedSession
+from accounts.services import AssertedCall, CheckedDevice, IssuedSession, SignedIn
 from rendio.common.times import iso
 from rendio.common.web.fields import StrictBooleanField, StrictCharField, TextUUIDField
 
@@ -33,6 +36,7 @@ MAX_IDENTITY_TOKEN = 16_384
 # Apple's have some 7,500 and 250 characters.
 MAX_ATTESTATION, MAX_ASSERTION = 16_384, 4096
 KEY_ID_BYTES = 32
+PUBLIC_ID_HELP = "A short id that stands for the device. The device_id itself is not shown."
 # 32 bytes now; Apple says that the length may change.
 _APNS_TOKEN = re.compile(r"(?:[0-9a-f]{2}){32,100}")
 _ANY_TOKEN = re.compile(r"[!-~]+")
@@ -165,6 +169,16 @@ class PushTokenOnlyBody(serializers.Serializer):
     token = StrictCharField(max_length=MAX_TOKEN)
 
 
+# --- Responses: for each, the serializer that describes it and its builder ------------------------
+
+
+class SessionTokens(serializers.Serializer):
+    access_token = serializers.CharField()
+    refresh_token = serializers.CharField(help_text="Good for one refresh.")
+    token_type = serializers.ChoiceField(choices=["bearer"])
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
 def session_json(session: IssuedSession) -> dict[str, Any]:
     return {
         "access_token": session.access_token,
@@ -172,6 +186,68 @@ def session_json(session: IssuedSession) -> dict[str, Any]:
         "token_type": "bearer",
         "expires_in": session.expires_in_seconds,
     }
+
+
+class DeviceCheckAnswer(serializers.Serializer):
+    user_id = serializers.UUIDField()
+    credits_remaining = serializers.IntegerField(min_value=0)
+    is_new = serializers.BooleanField()
+    is_guest = serializers.BooleanField()
+    session = SessionTokens()
+
+
+def device_check_json(checked: CheckedDevice) -> dict[str, Any]:
+    return {
+        "user_id": checked.user_id,
+        "credits_remaining": checked.credits_remaining,
+        "is_new": checked.is_new,
+        "is_guest": checked.is_guest,
+        "session": session_json(checked.session),
+    }
+
+
+class ChallengeAnswer(serializers.Serializer):
+    challenge = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+def challenge_json(challenge: str) -> dict[str, Any]:
+    return {"challenge": challenge, "expires_in": settings.APP_ATTEST_CHALLENGE_SECONDS}
+
+
+class RefreshAnswer(serializers.Serializer):
+    session = SessionTokens()
+
+
+def refresh_json(session: IssuedSession) -> dict[str, Any]:
+    return {"session": session_json(session)}
+
+
+class SignInAnswer(serializers.Serializer):
+    user_id = serializers.UUIDField()
+    is_guest = serializers.ChoiceField(choices=[False])
+    merged = serializers.BooleanField()
+    credits_remaining = serializers.IntegerField(min_value=0)
+    session = SessionTokens()
+
+
+def sign_in_json(signed_in: SignedIn) -> dict[str, Any]:
+    return {
+        "user_id": signed_in.user_id,
+        "is_guest": False,
+        "merged": signed_in.merged,
+        "credits_remaining": signed_in.credits_remaining,
+        "session": session_json(signed_in.session),
+    }
+
+
+class SessionInList(serializers.Serializer):
+    session_id = serializers.UUIDField()
+    device_id = serializers.CharField(allow_null=True, help_text=PUBLIC_ID_HELP)
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    current = serializers.BooleanField()
 
 
 def session_in_list(session: Session, *, current_id: UUID) -> dict[str, Any]:
@@ -185,6 +261,20 @@ def session_in_list(session: Session, *, current_id: UUID) -> dict[str, Any]:
     }
 
 
+class SessionsAnswer(serializers.Serializer):
+    sessions = SessionInList(many=True)
+
+
+def sessions_json(sessions: Iterable[Session], *, current_id: UUID) -> dict[str, Any]:
+    return {"sessions": [session_in_list(one, current_id=current_id) for one in sessions]}
+
+
+class DeviceInList(serializers.Serializer):
+    device_id = serializers.CharField(help_text=PUBLIC_ID_HELP)
+    created_at = serializers.DateTimeField()
+    last_seen_at = serializers.DateTimeField()
+
+
 def device_in_list(device: Device) -> dict[str, Any]:
     return {
         "device_id": device.public_id,
@@ -193,7 +283,31 @@ def device_in_list(device: Device) -> dict[str, Any]:
     }
 
 
-def profile_json(profile: Profile, *, now: datetime) -> dict[str, Any]:
+class DevicesAnswer(serializers.Serializer):
+    devices = DeviceInList(many=True)
+
+
+def devices_json(devices: Iterable[Device]) -> dict[str, Any]:
+    return {"devices": [device_in_list(device) for device in devices]}
+
+
+class Profile(serializers.Serializer):
+    id = serializers.UUIDField()
+    email = serializers.CharField(allow_null=True)
+    is_guest = serializers.BooleanField()
+    tier = serializers.ChoiceField(choices=Tier.choices)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    credits_total = serializers.IntegerField(min_value=0)
+    initial_grant_claimed = serializers.BooleanField()
+    language = serializers.ChoiceField(choices=Language.choices)
+    theme_preference = serializers.ChoiceField(choices=ThemePreference.choices)
+    is_admin = serializers.BooleanField()
+    tos_version = serializers.CharField(allow_null=True, allow_blank=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+def profile_json(profile: queries.Profile, *, now: datetime) -> dict[str, Any]:
     user = profile.user
     return {
         "id": user.id,
@@ -212,13 +326,12 @@ def profile_json(profile: Profile, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def consent_json(consent: CurrentConsent) -> dict[str, Any]:
-    """`history` lists each record, newest first."""
-    current = consent_record_json(consent.latest) | {
-        "granted": consent.is_granted,
-        "providers": consent.providers,
-    }
-    return current | {"history": [consent_record_json(record) for record in consent.history]}
+class ConsentRecord(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=ConsentKind.choices)
+    version = serializers.CharField()
+    granted = serializers.BooleanField()
+    providers = serializers.ListField(child=serializers.CharField())
+    recorded_at = serializers.DateTimeField()
 
 
 def consent_record_json(record: Consent) -> dict[str, Any]:
@@ -229,3 +342,31 @@ def consent_record_json(record: Consent) -> dict[str, Any]:
         "providers": record.providers,
         "recorded_at": iso(record.recorded_at),
     }
+
+
+class CurrentConsent(ConsentRecord):
+    history = ConsentRecord(many=True, help_text="Each record as it was made, newest first.")
+
+
+def consent_json(consent: queries.CurrentConsent) -> dict[str, Any]:
+    current = consent_record_json(consent.latest) | {
+        "granted": consent.is_granted,
+        "providers": consent.providers,
+    }
+    return current | {"history": [consent_record_json(record) for record in consent.history]}
+
+
+class ConsentsAnswer(serializers.Serializer):
+    consents = CurrentConsent(many=True)
+
+
+def consents_json(consents: Iterable[queries.CurrentConsent]) -> dict[str, Any]:
+    return {"consents": [consent_json(consent) for consent in consents]}
+
+
+class RecordedConsentAnswer(ConsentsAnswer):
+    success = serializers.ChoiceField(choices=[True])
+
+
+def recorded_consent_json(consents: Iterable[queries.CurrentConsent]) -> dict[str, Any]:
+    return {"success": True, **consents_json(consents)}

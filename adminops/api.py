@@ -14,7 +14,13 @@ from adminops.actions import catalogue, credits, users
 from adminops.actions.audit import StaffAction
 from adminops.actions.credits import GrantResult
 from adminops.auth.api import IsStaff, SessionCaller, StaffSessionAuthentication
-from adminops.serializers import AmountBody, ToggleModelBody, UserActBody, stats_json
+from adminops.serializers import (
+    AmountBody,
+    ToggleModelBody,
+    UserActBody,
+    new_balance_json,
+    stats_json,
+)
 from adminops.support import user_stats
 from adminops.support.masking import may_see_codes, may_see_sensitive
 from rendio.common import clock
@@ -59,7 +65,7 @@ class AdjustCredits(StaffView):
 def _grant_response(result: GrantResult) -> Response:
     """200 with the new balance; 202 if a second person has to approve the grant first."""
     if result.approval is None:
-        return Response({"success": True, "new_balance": result.balance})
+        return Response(new_balance_json(result))
     return Response(
         {
             "success": False,

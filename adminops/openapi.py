@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 from drf_spectacular.types import OpenApiTypes
-from rest_framework import serializers
 
-from accounts.models import Language, Tier
 from adminops import api
-from adminops.serializers import AmountBody, ToggleModelBody, UserActBody
+from adminops.serializers import (
+    AmountBody,
+    NewBalance,
+    ToggleModelBody,
+    UserActBody,
+    UserStatsAnswer,
+)
 from credits.errors import InsufficientCredits
-from credits.openapi import CreditEntry
 from generation.errors import InvalidModel
 from rendio.common.errors import InvalidState, NotFound
 from rendio.common.web.openapi import SUCCESS, Done, Operation, Operations, Tag, query
 
 USER_ID = "3f0c1a52-5f2e-4a07-9f0e-0e0c5a1f7b11"
-
-
-class NewBalance(serializers.Serializer):
-    success = serializers.ChoiceField(choices=[True])
-    new_balance = serializers.IntegerField(min_value=0)
-
-
-class CustomerAnswer(serializers.Serializer):
-    id = serializers.UUIDField()
-    username = serializers.CharField(allow_null=True)
-    email = serializers.CharField(allow_null=True)
-    is_guest = serializers.BooleanField()
-    is_staff = serializers.BooleanField()
-    tier = serializers.ChoiceField(choices=Tier.choices)
-    language = serializers.ChoiceField(choices=Language.choices)
-    credits_remaining = serializers.IntegerField(min_value=0)
-    credits_total = serializers.IntegerField(min_value=0)
-    credits_owed = serializers.IntegerField(min_value=0)
-    is_banned = serializers.BooleanField()
-    banned_at = serializers.DateTimeField(allow_null=True)
-    banned_reason = serializers.CharField(allow_blank=True)
-    closed_at = serializers.DateTimeField(allow_null=True)
-    created_at = serializers.DateTimeField()
-
-
-class JobCounts(serializers.Serializer):
-    total_jobs = serializers.IntegerField(min_value=0)
-    completed_jobs = serializers.IntegerField(min_value=0)
-    failed_jobs = serializers.IntegerField(min_value=0)
-    success_rate = serializers.FloatField(allow_null=True, min_value=0, max_value=1)
-
-
-class UserStatsAnswer(serializers.Serializer):
-    user = CustomerAnswer()
-    stats = JobCounts()
-    recent_transactions = CreditEntry(many=True)
 
 
 CREDITS_ACT = {"user_id": USER_ID, "amount": 5, "reason": "The video came out black"}

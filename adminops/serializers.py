@@ -1,4 +1,4 @@
-"""Serializers of the JSON calls for staff. Services check amounts and reasons."""
+"""Bodies and responses of the JSON calls for staff. Services check amounts and reasons."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from accounts.models import Language, Tier
+from adminops.actions.credits import GrantResult
 from adminops.support.masking import CodeMask, masked
 from adminops.support.user_stats import UserStats
+from credits.serializers import CreditEntry, entry_json
 from rendio.common.times import iso
 from rendio.common.web.fields import (
     StrictBooleanField,
@@ -31,6 +34,46 @@ class ToggleModelBody(serializers.Serializer):
     model_id = TextUUIDField()
     is_available = StrictBooleanField()
     reason = StrictCharField()
+
+
+class NewBalance(serializers.Serializer):
+    success = serializers.ChoiceField(choices=[True])
+    new_balance = serializers.IntegerField(min_value=0)
+
+
+def new_balance_json(result: GrantResult) -> dict[str, Any]:
+    return {"success": True, "new_balance": result.balance}
+
+
+class CustomerAnswer(serializers.Serializer):
+    id = serializers.UUIDField()
+    username = serializers.CharField(allow_null=True)
+    email = serializers.CharField(allow_null=True)
+    is_guest = serializers.BooleanField()
+    is_staff = serializers.BooleanField()
+    tier = serializers.ChoiceField(choices=Tier.choices)
+    language = serializers.ChoiceField(choices=Language.choices)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    credits_total = serializers.IntegerField(min_value=0)
+    credits_owed = serializers.IntegerField(min_value=0)
+    is_banned = serializers.BooleanField()
+    banned_at = serializers.DateTimeField(allow_null=True)
+    banned_reason = serializers.CharField(allow_blank=True)
+    closed_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+
+class JobCounts(serializers.Serializer):
+    total_jobs = serializers.IntegerField(min_value=0)
+    completed_jobs = serializers.IntegerField(min_value=0)
+    failed_jobs = serializers.IntegerField(min_value=0)
+    success_rate = serializers.FloatField(allow_null=True, min_value=0, max_value=1)
+
+
+class UserStatsAnswer(serializers.Serializer):
+    user = CustomerAnswer()
+    stats = JobCounts()
+    recent_transactions = CreditEntry(many=True)
 
 
 def stats_json(
@@ -66,15 +109,6 @@ def stats_json(
             "success_rate": stats.success_rate,
         },
         "recent_transactions": [
-            {
-                "id": entry.id,
-                "change": entry.change,
-                "kind": entry.kind,
-                "reason": visible(entry.reason),
-                "job_id": entry.job_id,
-                "balance_after": entry.balance_after,
-                "created_at": iso(entry.created_at),
-            }
-            for entry in stats.recent_entries
+            entry_json(entry, reason=visible(entry.reason)) for entry in stats.recent_entries
         ],
     }

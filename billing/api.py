@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -11,11 +10,16 @@ from billing import queries, services
 from billing.appstore.payloads import Unreadable
 from billing.appstore.verifier import NotGenuine
 from billing.errors import StoreUnavailable
-from billing.serializers import UpdateCreditsBody, product_json, subscription_json
+from billing.serializers import (
+    AppStoreNotificationBody,
+    UpdateCreditsBody,
+    products_json,
+    subscription_json,
+)
 from credits import idempotency
 from credits.idempotency import IdempotentRequest
 from rendio.common import clock
-from rendio.common.errors import InvalidInput, Unauthorized
+from rendio.common.errors import Unauthorized
 from rendio.common.web import ratelimit
 from rendio.common.web.api import ApiView, PublicView
 
@@ -24,7 +28,7 @@ logger = structlog.get_logger(__name__)
 
 class GetProducts(ApiView):
     def get(self, request: Request) -> Response:
-        return Response({"products": [product_json(one) for one in queries.products_on_sale()]})
+        return Response(products_json(queries.products_on_sale()))
 
 
 class UpdateCredits(ApiView):
@@ -70,9 +74,7 @@ class AppStoreNotification(PublicView):
 
     def post(self, request: Request) -> Response:
         ratelimit.check_forgery_limit(request)
-        signed_payload = self.body.get("signedPayload")
-        if not isinstance(signed_payload, str):
-            raise InvalidInput(fields={"signedPayload": [_("This field is required.")]})
+        signed_payload = AppStoreNotificationBody.signedPayload.parse(self.body)
         try:
             services.receive(signed_payload=signed_payload, now=clock.now())
         except NotGenuine as problem:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from rest_framework import serializers
-
-from accounts.models import Tier
 from billing import api
 from billing.errors import InvalidTransaction, StoreUnavailable, TransactionClaimed, UnknownProduct
-from billing.models import ProductKind, Rollover, SubscriptionState
-from billing.serializers import UpdateCreditsBody
+from billing.serializers import (
+    AppStoreNotificationBody,
+    ProductsAnswer,
+    SubscriptionAnswer,
+    UpdateCreditsBody,
+)
+from billing.services.confirmation import UpdateCreditsAnswer
 from credits.errors import AccountSuspended, IdempotencyKeyRequired, IdempotencyKeyReused
 from rendio.common.errors import RateLimited, RequestInProgress, Unauthorized
 from rendio.common.web.openapi import (
@@ -20,48 +22,6 @@ from rendio.common.web.openapi import (
     Tag,
     idempotency_key,
 )
-
-
-class ProductAnswer(serializers.Serializer):
-    product_id = serializers.CharField()
-    kind = serializers.ChoiceField(choices=ProductKind.choices)
-    name = serializers.CharField()
-    credits = serializers.IntegerField(min_value=0)
-    trial_credits = serializers.IntegerField(
-        min_value=0, help_text="Credits if the App Store charges nothing, as for a free trial."
-    )
-    period = serializers.CharField(
-        required=False, help_text="Subscriptions: the period in Apple's format."
-    )
-    rollover = serializers.ChoiceField(
-        choices=Rollover.choices,
-        required=False,
-        help_text="Subscriptions: what becomes of unspent credits when the period ends.",
-    )
-
-
-class ProductsAnswer(serializers.Serializer):
-    products = ProductAnswer(many=True)
-
-
-class UpdateCreditsAnswer(serializers.Serializer):
-    success = serializers.ChoiceField(choices=[True])
-    credits_added = serializers.IntegerField(min_value=0)
-    credits_remaining = serializers.IntegerField(min_value=0)
-    already_processed = serializers.BooleanField()
-
-
-class SubscriptionAnswer(serializers.Serializer):
-    tier = serializers.ChoiceField(choices=Tier.choices)
-    status = serializers.ChoiceField(choices=["none", *SubscriptionState.values])
-    product_id = serializers.CharField(allow_null=True)
-    expires_at = serializers.DateTimeField(allow_null=True)
-    will_renew = serializers.BooleanField()
-
-
-class AppStoreNotificationBody(serializers.Serializer):
-    signedPayload = serializers.CharField(help_text="A JWS signed by Apple.")
-
 
 OPERATIONS: Operations = {
     api.GetProducts: Operation(

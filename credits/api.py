@@ -7,27 +7,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from credits import queries, services
-from credits.serializers import RedeemBody
+from credits.serializers import RedeemBody, credits_json, history_json, redeemed_json
 from rendio.common import clock
 from rendio.common.errors import DatabaseUnavailable, NotFound
-from rendio.common.times import iso
 from rendio.common.web import ratelimit
 from rendio.common.web.api import ApiView, next_cursor, page_limits
 
 
 class GetCredits(ApiView):
     def get(self, request: Request) -> Response:
-        held = queries.balance_summary(self.caller.user_id)
-        return Response(
-            {
-                "credits_remaining": held.balance,
-                "credits_total": held.lifetime_total,
-                "expiring": [
-                    {"credits": one.credits, "expires_at": iso(one.expires_at)}
-                    for one in held.expiring
-                ],
-            }
-        )
+        return Response(credits_json(queries.balance_summary(self.caller.user_id)))
 
 
 class GetCreditHistory(ApiView):
@@ -37,23 +26,8 @@ class GetCreditHistory(ApiView):
             user_id=self.caller.user_id, limit=limit + 1, offset=offset, after=cursor
         )
         page = entries[:limit]
-        return Response(
-            {
-                "entries": [
-                    {
-                        "id": entry.id,
-                        "change": entry.change,
-                        "kind": entry.kind,
-                        "reason": reason,
-                        "job_id": entry.job_id,
-                        "balance_after": entry.balance_after,
-                        "created_at": iso(entry.created_at),
-                    }
-                    for entry, reason in page
-                ],
-                "next_cursor": next_cursor(page[-1][0].id if len(entries) > limit else None),
-            }
-        )
+        cursor_after = next_cursor(page[-1][0].id if len(entries) > limit else None)
+        return Response(history_json(page, next_cursor=cursor_after))
 
 
 class RedeemCode(ApiView):
@@ -77,10 +51,4 @@ class RedeemCode(ApiView):
             ratelimit.count_refused("unknown_code_per_ip", address)
             ratelimit.count_refused("unknown_code_per_ip", user)
             raise
-        return Response(
-            {
-                "credits_added": redeemed.credits_added,
-                "credits_remaining": redeemed.credits_remaining,
-                "expires_at": iso(redeemed.expires_at),
-            }
-        )
+        return Response(redeemed_json(redeemed))

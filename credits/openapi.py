@@ -2,47 +2,11 @@
 
 from __future__ import annotations
 
-from rest_framework import serializers
-
 from credits import api
 from credits.errors import AccountSuspended
-from credits.models import Kind
-from credits.serializers import RedeemBody
+from credits.serializers import CreditHistoryAnswer, CreditsAnswer, RedeemBody, RedeemedAnswer
 from rendio.common.errors import InvalidState, NotFound
 from rendio.common.web.openapi import PAGE, Operation, Operations, Tag
-
-
-class ExpiringCredits(serializers.Serializer):
-    credits = serializers.IntegerField(min_value=1)
-    expires_at = serializers.DateTimeField()
-
-
-class CreditsAnswer(serializers.Serializer):
-    credits_remaining = serializers.IntegerField(min_value=0)
-    credits_total = serializers.IntegerField(min_value=0)
-    expiring = ExpiringCredits(many=True)
-
-
-class CreditEntry(serializers.Serializer):
-    id = serializers.UUIDField()
-    change = serializers.IntegerField()
-    kind = serializers.ChoiceField(choices=Kind.choices)
-    reason = serializers.CharField(allow_blank=True)
-    job_id = serializers.UUIDField(allow_null=True)
-    balance_after = serializers.IntegerField(min_value=0)
-    created_at = serializers.DateTimeField()
-
-
-class CreditHistoryAnswer(serializers.Serializer):
-    entries = CreditEntry(many=True)
-    next_cursor = serializers.CharField(allow_null=True)
-
-
-class RedeemedAnswer(serializers.Serializer):
-    credits_added = serializers.IntegerField(min_value=0)
-    credits_remaining = serializers.IntegerField(min_value=0)
-    expires_at = serializers.DateTimeField(allow_null=True)
-
 
 OPERATIONS: Operations = {
     api.GetCredits: Operation(

@@ -8,12 +8,14 @@ retries too (lifecycle.purchases).
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.db import OperationalError, transaction
 from django.utils.translation import gettext as _
 from psycopg.errors import LockNotAvailable
+from rest_framework import serializers
 
 from accounts.models import User
 from billing.appstore import client, verifier
@@ -149,15 +151,7 @@ def _sync_and_respond(
         refusal = _find_refusal(synced, user_id)
         # Pending review: after support releases the purchase, the same key must get a new response.
         needs_review = synced.purchase.pending_reason in NEEDS_REVIEW
-        answer = StoredResponse(
-            200,
-            {
-                "success": True,
-                "credits_added": synced.purchase.credits or 0,
-                "credits_remaining": synced.balance,
-                "already_processed": not synced.is_new and not needs_review,
-            },
-        )
+        answer = StoredResponse(200, _update_credits_answer(synced, needs_review=needs_review))
         is_final = not (refusal or needs_review)
         if (
             is_final
@@ -169,6 +163,22 @@ def _sync_and_respond(
         logger.info("purchase_refused", purchase_id=str(purchase.id), refusal=refusal.type)
         raise refusal
     return answer
+
+
+class UpdateCreditsAnswer(serializers.Serializer):
+    success = serializers.ChoiceField(choices=[True])
+    credits_added = serializers.IntegerField(min_value=0)
+    credits_remaining = serializers.IntegerField(min_value=0)
+    already_processed = serializers.BooleanField()
+
+
+def _update_credits_answer(synced: SyncResult, *, needs_review: bool) -> dict[str, Any]:
+    return {
+        "success": True,
+        "credits_added": synced.purchase.credits or 0,
+        "credits_remaining": synced.balance,
+        "already_processed": not synced.is_new and not needs_review,
+    }
 
 
 def _find_refusal(synced: SyncResult, user_id: UUID) -> Refusal | None:
