@@ -16,13 +16,13 @@ help:  ## List these commands
 run: $(INSTALLED)  ## Start everything on this machine, show one customer's journey, serve until Ctrl-C
 	@$(BIN)/python -m rendio.local run
 
-manage: $(INSTALLED)  ## A command of manage.py on the servers of a make run (ARGS="prove_ledger")
+manage: $(INSTALLED)  ## Run a manage.py command on the servers of a running make run (ARGS="prove_ledger")
 	@$(BIN)/python -m rendio.local manage $(ARGS)
 
 test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-bench: $(INSTALLED)  ## Measure what the hot calls cost, on servers of its own (ARGS="--seconds 20")
+bench: $(INSTALLED)  ## Measure requests a second and CPU per request, on servers of its own (ARGS="--seconds 20")
 	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
@@ -31,7 +31,7 @@ chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; not
 outages: $(INSTALLED)  ## Send 50 calls a second while PostgreSQL and Valkey restart and hang (ARGS="--hang 10")
 	@$(BIN)/python -m bench.outages $(ARGS)
 
-screenshots: $(INSTALLED)  ## Look at the staff's pages with this machine's Chromium, into docs/img
+screenshots: $(INSTALLED)  ## Take screenshots of the admin with this machine's Chromium, into docs/img
 	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser
 
 check: $(INSTALLED)  ## Check format, lint, types, imports, migrations, the API's description, secrets and advisories
@@ -50,10 +50,10 @@ check: $(INSTALLED)  ## Check format, lint, types, imports, migrations, the API'
 	$(BIN)/python -m pytest -n 0 tests/ops/test_migration_lint.py; result "migrations beside the release before" $$?; \
 	[ -z "$$failed" ]
 
-format: $(INSTALLED)  ## Format the code and mend what ruff can
+format: $(INSTALLED)  ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-messages: $(INSTALLED)  ## Read the customers' messages out of the code into locale/, and compile the translations
+messages: $(INSTALLED)  ## Extract the customers' messages into locale/, and compile the translations
 	@$(BIN)/pybabel --quiet extract --mapping=pyproject.toml --keywords=gettext_lazy \
 	    --keywords=ngettext_lazy:1,2 --no-location --sort-output --project=Rendio \
 	    --output=$(VENV)/messages.pot accounts billing credits generation rendio
@@ -61,13 +61,13 @@ messages: $(INSTALLED)  ## Read the customers' messages out of the code into loc
 	    --output-dir=locale --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=100
 	@$(BIN)/pybabel --quiet compile --domain=django --directory=locale
 
-lock: $(INSTALLED)  ## Resolve requirements*.in into the locks with hashes
+lock: $(INSTALLED)  ## Resolve requirements*.in into lock files with hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    requirements-dev.in -c requirements.txt -o requirements-dev.txt
 
-clean:  ## Remove what the tools leave behind; data (.rendio) and .venv stay
+clean:  ## Delete the caches of the tools; data (.rendio) and .venv stay
 	@rm -rf .audit_cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

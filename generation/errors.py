@@ -80,7 +80,7 @@ class InvalidFile(Refusal):
     code = "ERR_4017"
     type = "INVALID_FILE"
     status = 400
-    message = _("This file is not a supported picture.")
+    message = _("This file is not a supported image.")
     example = {"problem": "animated"}
 
     def __init__(self, *, problem: str) -> None:

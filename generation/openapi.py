@@ -63,7 +63,7 @@ from rendio.common.web.openapi import (
 JOB = "01a1fc89-91ea-73fa-8415-4b583de90bfb"
 SORA = "00000000-0000-4000-8000-000000000003"
 VIDEO_URL = "https://api.example.com/media/eyJ2aWRlbyI6MX0:c2lnbmVk"
-PICTURE_URL = "https://api.example.com/media/eyJwaWN0dXJlIjoxfQ:c2lnbmVk"
+IMAGE_URL = "https://api.example.com/media/eyJwaWN0dXJlIjoxfQ:c2lnbmVk"
 
 ORDERED = {
     "job_id": JOB,
@@ -80,7 +80,7 @@ STATUS = {
     "queue_position": None,
     "eta_seconds": None,
     "video_url": VIDEO_URL,
-    "thumbnail_url": PICTURE_URL,
+    "thumbnail_url": IMAGE_URL,
     "credits_used": 4,
     "refunded": False,
     "error": None,
@@ -90,7 +90,7 @@ STATUS = {
 }
 UPLOAD = {
     "upload_id": "01a1fc89-91ea-73fa-8415-4b583de90bfd",
-    "image_url": PICTURE_URL,
+    "image_url": IMAGE_URL,
     "width": 1024,
     "height": 768,
     "expires_at": "2026-11-22T05:17:16Z",
@@ -265,7 +265,7 @@ OPERATIONS: Operations = {
                     "credits_used": 4,
                     "status": "completed",
                     "video_url": VIDEO_URL,
-                    "thumbnail_url": PICTURE_URL,
+                    "thumbnail_url": IMAGE_URL,
                     "created_at": "2026-11-21T05:17:16Z",
                     "completed_at": "2026-11-21T05:17:19Z",
                     "error": None,

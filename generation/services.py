@@ -102,7 +102,7 @@ def _with_idempotency(
         order = build_order()
         routing.require_available(order, now=now)
         _require_ai_consent(attempt.user_id, order.model)
-        if order.picture_url or screening.is_enabled():
+        if order.external_image_url or screening.is_enabled():
             if replay := _find_replay(attempt, now=now):
                 return replay
             order = _moderate_and_fetch_image(attempt, order, now=now)
@@ -146,9 +146,9 @@ def _moderate_and_fetch_image(attempt: IdempotentRequest, order: Order, *, now: 
     """
     if screening.is_enabled():
         screening.require_allowed_prompt(attempt=attempt, prompt=order.prompt, now=now)
-    if not order.picture_url:
+    if not order.external_image_url:
         return order
-    upload = ingest.ingest_url(user_id=attempt.user_id, url=order.picture_url, now=now)
+    upload = ingest.ingest_url(user_id=attempt.user_id, url=order.external_image_url, now=now)
     return replace(order, upload_id=upload.id)
 
 

@@ -715,23 +715,23 @@ FILM_CONVERT_SECONDS = integer("FILM_CONVERT_SECONDS", 300, at_least=1, at_most=
 FILM_CONVERSIONS = integer("FILM_CONVERSIONS", 1, at_least=1)
 FILM_MEMORY_MB = integer("FILM_MEMORY_MB", 2048, at_least=512)
 
-# --- Pictures from users ----------------------------------------------------------------------
+# --- Images from users ------------------------------------------------------------------------
 
 MAX_UPLOAD_BYTES = integer("MAX_UPLOAD_BYTES", 10_000_000, at_least=1_000)
 MAX_UPLOAD_PIXELS = integer("MAX_UPLOAD_PIXELS", 50_000_000, at_least=1)
 UPLOAD_HOURS = integer("UPLOAD_HOURS", 24, at_least=1)
-# Storage of pictures that no job uses, for one user and for all users; 0: no limit.
+# Storage of images that no job uses, for one user and for all users; 0: no limit.
 UPLOADS_PER_USER = integer("UPLOADS_PER_USER", 200)
 UPLOAD_BYTES_PER_USER = integer("UPLOAD_BYTES_PER_USER", 500_000_000)
 UPLOAD_BYTES_IN_ALL = integer("UPLOAD_BYTES_IN_ALL", 50_000_000_000)
-# Fetch pictures from other addresses; otherwise only uploads are accepted.
+# Fetch images from other hosts; otherwise only uploads are accepted.
 ALLOW_EXTERNAL_IMAGE_URLS = boolean("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
 CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")
 CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
 
 # --- Moderation: generation/moderation --------------------------------------------------------
 
-# Moderators that check prompts and pictures before anything is charged, in order.
+# Moderators that check prompts and images before anything is charged, in order.
 MODERATION = choices_or_off("MODERATION", ("blocklist", "openai"))
 # The decision if one of them is unavailable.
 MODERATION_WHEN_UNREACHABLE = choice(

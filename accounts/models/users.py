@@ -176,7 +176,7 @@ class ConsentKind(models.TextChoices):
 
     TERMS = "terms"
     PRIVACY = "privacy"
-    AI_PROVIDERS = "ai_providers"  # prompts and pictures go to the named providers
+    AI_PROVIDERS = "ai_providers"  # prompts and images go to the named providers
     CONSUMPTION = "consumption"  # Apple gets the usage of a purchase to be refunded
 
 

@@ -31,7 +31,7 @@ class Guest:
         self._phone = Phone(public_url)
         self.user_id = UUID(self._phone.sign_in()["user_id"])
         models = self._phone.get("get-models")["models"]
-        # By all providers; those that begin from a picture would need one.
+        # By all providers; those that start from an image would need one.
         self._models = [model["id"] for model in models if model["required_fields"] == ["prompt"]]
 
     def shop(

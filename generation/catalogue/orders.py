@@ -116,7 +116,7 @@ class Order:
     price: Price
     # The source image: an upload, or the URL of an external image that is not fetched yet.
     upload_id: UUID | None = None
-    picture_url: str = ""
+    external_image_url: str = ""
     quote_id: UUID | None = None
     retry_of: UUID | None = None  # the failed job that this order repeats
 
@@ -141,7 +141,7 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
     if prompt is None and theme:
         prompt = theme.default_prompt
     prompt = parse_prompt(prompt or "")
-    upload_id, picture_url = _parse_picture(body) if model.needs_image else (None, "")
+    upload_id, external_image_url = _parse_image(body) if model.needs_image else (None, "")
     return Order(
         model=model,
         theme_id=theme.id if theme else None,
@@ -149,7 +149,7 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         settings=chosen,
         price=model.price(chosen),
         upload_id=upload_id,
-        picture_url=picture_url,
+        external_image_url=external_image_url,
         quote_id=GenerateBody.quote_id.parse(body),
     )
 
@@ -185,7 +185,7 @@ def parse_prompt(text: str) -> str:
     return prompt
 
 
-def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
+def _parse_image(body: dict[str, Any]) -> tuple[UUID | None, str]:
     """The source image as (upload id, "") or (None, external URL). The id wins if both are sent.
 
     Raises InvalidInput. Does not check that the upload exists and belongs to the user.
@@ -194,11 +194,11 @@ def _parse_picture(body: dict[str, Any]) -> tuple[UUID | None, str]:
         return upload_id, ""
     url = GenerateBody.image_url.parse(body)
     if not url:
-        raise InvalidInput(fields={"image_url": [_("This model needs a picture.")]})
+        raise InvalidInput(fields={"image_url": [_("This model needs an image.")]})
     if upload_id := Upload.id_in(media.name_from_url(url) or ""):
         return upload_id, ""
     if not settings.ALLOW_EXTERNAL_IMAGE_URLS:
-        problem = _("Must be the image_url of an uploaded picture.")
+        problem = _("Must be the image_url of an uploaded image.")
         raise InvalidInput(fields={"image_url": [problem]})
     # URL parsers disagree whether these characters end the host.
     if " " in url or "\\" in url:

@@ -68,12 +68,12 @@ def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
     _require_allowed(ImageContent(jpeg), InputKind.IMAGE, user_id, jpeg, now=now)
 
 
-def check_result(pictures: Iterable[bytes]) -> Flag | None:
+def check_result(jpegs: Iterable[bytes]) -> Flag | None:
     """Return the first flag for these JPEGs of a result. Raises ModeratorUnavailable like `check`.
 
     Uses no database: results are checked in parallel threads.
     """
-    return next(filter(None, (check(ImageContent(jpeg)) for jpeg in pictures)), None)
+    return next(filter(None, (check(ImageContent(jpeg)) for jpeg in jpegs)), None)
 
 
 def check(content: Content) -> Flag | None:

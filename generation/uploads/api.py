@@ -21,7 +21,7 @@ class UploadImage(ApiView):
     def post(self, request: Request) -> Response:
         content = self.body.get("file")
         if not isinstance(content, bytes):
-            raise InvalidInput(fields={"file": [_("Send the picture as a file of this name.")]})
+            raise InvalidInput(fields={"file": [_("Send the image as a file in this field.")]})
         upload = ingest.ingest_bytes(user_id=self.caller.user_id, content=content, now=clock.now())
         return Response(upload_answer(upload), status=201)
 

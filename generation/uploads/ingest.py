@@ -45,8 +45,8 @@ def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     # Before the expensive decoding, and again before the insert.
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
     with concurrency.processing_slot():
-        picture = _check_and_reencode(user_id, content, now=now)
-    return _store(user_id, picture, now=now, lifetime=timedelta(hours=settings.UPLOAD_HOURS))
+        image = _check_and_reencode(user_id, content, now=now)
+    return _store(user_id, image, now=now, lifetime=timedelta(hours=settings.UPLOAD_HOURS))
 
 
 def ingest_url(*, user_id: UUID, url: str, now: datetime) -> Upload:
@@ -59,8 +59,8 @@ def ingest_url(*, user_id: UUID, url: str, now: datetime) -> Upload:
     with concurrency.fetch_slot(user_id):
         content = _download(url)
     with concurrency.processing_slot():
-        picture = _check_and_reencode(user_id, content, now=now)
-    return _store(user_id, picture, now=now, lifetime=FETCHED_LIFETIME)
+        image = _check_and_reencode(user_id, content, now=now)
+    return _store(user_id, image, now=now, lifetime=FETCHED_LIFETIME)
 
 
 def _download(url: str) -> bytes:
@@ -76,7 +76,7 @@ def _download(url: str) -> bytes:
     except http.TooLarge:
         raise InvalidInput(fields={"image_url": [_("Too large.")]}) from None
     except (http.Refused, http.NotSent, http.NoAnswer) as error:
-        logger.info("picture_not_fetched", error=type(error).__name__)
+        logger.info("external_image_not_fetched", error=type(error).__name__)
         raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]}) from error
     if response.status != 200:
         raise InvalidInput(fields={"image_url": [_("Could not be fetched.")]})
@@ -86,24 +86,24 @@ def _download(url: str) -> bytes:
 def _check_and_reencode(user_id: UUID, content: bytes, *, now: datetime) -> ReencodedImage:
     # The virus scan runs before our own decoders.
     clamav.scan(content)
-    picture = reencoding.reencode(content)
-    screening.require_allowed_image(user_id=user_id, jpeg=picture.jpeg, now=now)
-    return picture
+    image = reencoding.reencode(content)
+    screening.require_allowed_image(user_id=user_id, jpeg=image.jpeg, now=now)
+    return image
 
 
-def _store(user_id: UUID, picture: ReencodedImage, *, now: datetime, lifetime: timedelta) -> Upload:
+def _store(user_id: UUID, image: ReencodedImage, *, now: datetime, lifetime: timedelta) -> Upload:
     upload = Upload(
         user_id=user_id,
-        width=picture.width,
-        height=picture.height,
-        size_bytes=len(picture.jpeg),
+        width=image.width,
+        height=image.height,
+        size_bytes=len(image.jpeg),
         created_at=now,
         expires_at=now + lifetime,
         remove_at=now + lifetime,
     )
     fallback_deletion = FileDeletion.objects.create(name=upload.name, due_at=now + MAX_STORE_TIME)
     try:
-        default_storage.save(upload.name, ContentFile(picture.jpeg))
+        default_storage.save(upload.name, ContentFile(image.jpeg))
     except Exception as error:
         logger.exception("storage_error")
         raise StorageUnavailable from error
@@ -118,5 +118,5 @@ def _store(user_id: UUID, picture: ReencodedImage, *, now: datetime, lifetime: t
         ).delete()[0]
         if not is_kept:
             raise StorageUnavailable  # the storage took so long that the deletion has begun
-    logger.info("picture_taken_in", upload_id=str(upload.id), bytes=len(picture.jpeg))
+    logger.info("upload_stored", upload_id=str(upload.id), bytes=len(image.jpeg))
     return upload

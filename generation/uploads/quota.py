@@ -33,9 +33,9 @@ def require_space(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
     """
     pending = Upload.objects.filter(remove_at__isnull=False)
     own = pending.filter(user_id=user_id).aggregate(
-        pictures=Count("id"), stored=Sum("size_bytes", default=0), earliest=Min("remove_at")
+        images=Count("id"), stored=Sum("size_bytes", default=0), earliest=Min("remove_at")
     )
-    if _exceeds_count(own["pictures"], settings.UPLOADS_PER_USER) or _exceeds_bytes(
+    if _exceeds_count(own["images"], settings.UPLOADS_PER_USER) or _exceeds_bytes(
         own["stored"], size_bytes, settings.UPLOAD_BYTES_PER_USER
     ):
         raise RateLimited(retry_after=_seconds_until(own["earliest"], now=now))
@@ -44,8 +44,8 @@ def require_space(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
         raise UploadsUnavailable
 
 
-def _exceeds_count(pictures: int, limit: int) -> bool:
-    return bool(limit) and pictures >= limit
+def _exceeds_count(images: int, limit: int) -> bool:
+    return bool(limit) and images >= limit
 
 
 def _exceeds_bytes(stored: int, additional: int, limit: int) -> bool:

@@ -65,11 +65,11 @@ def reencode(content: bytes) -> ReencodedImage:
     except TooManyPixels:
         raise InvalidFile(problem=_("too many pixels")) from None
     except InvalidContainer:
-        raise InvalidFile(problem=_("incomplete, or more than a picture")) from None
+        raise InvalidFile(problem=_("incomplete, or with data after the image")) from None
     except Exception as error:
         # Decoders raise exceptions without a common base class for malicious content.
-        logger.info("picture_unreadable", error=type(error).__name__)
-        raise InvalidFile(problem=_("not a picture, or broken")) from error
+        logger.info("upload_unreadable", error=type(error).__name__)
+        raise InvalidFile(problem=_("not an image, or damaged")) from error
     finally:
         _decoder_slot.release()
 
@@ -121,7 +121,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
                 or image
             )
         except (ImageCms.PyCMSError, OSError):
-            logger.info("picture_profile_unreadable")
+            logger.info("colour_profile_unreadable")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -35,7 +35,7 @@ def _require_usable(uploads: QuerySet[Upload], upload_id: UUID, *, now: datetime
     if upload is None:
         raise NotFound
     if now is not None and upload.expires_at <= now:
-        raise InvalidInput(fields={"upload_id": [_("This picture has expired.")]})
+        raise InvalidInput(fields={"upload_id": [_("This image has expired.")]})
 
 
 def release(*, upload_id: UUID, now: datetime) -> None:

@@ -166,12 +166,12 @@ def _sample_frames(path: Path, count: int) -> Iterator[Image.Image]:
                 wanted = [at for at in wanted if at > frame.pts]
 
 
-def _save_thumbnail(picture: Image.Image, folder: Path) -> str:
-    return _save_small_jpeg(picture, folder / THUMBNAIL_NAME, THUMBNAIL_PIXELS)
+def _save_thumbnail(image: Image.Image, folder: Path) -> str:
+    return _save_small_jpeg(image, folder / THUMBNAIL_NAME, THUMBNAIL_PIXELS)
 
 
-def _save_small_jpeg(picture: Image.Image, path: Path, longest_side: int) -> str:
-    small = picture.copy()
+def _save_small_jpeg(image: Image.Image, path: Path, longest_side: int) -> str:
+    small = image.copy()
     small.thumbnail((longest_side, longest_side))
     small.convert("RGB").save(path, "JPEG", quality=82)
     return path.name

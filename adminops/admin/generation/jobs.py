@@ -104,7 +104,7 @@ class JobAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     id_search = ("id", "user_id")
     text_search = ("requests__provider_request_id__exact",)
-    sensitive_fields = ("prompt", "picture", "result")
+    sensitive_fields = ("prompt", "input_image", "result")
     search_help_text = "A job ID, a user ID or a provider's request ID."
     inlines = (RequestInline,)
     fieldsets = (
@@ -116,7 +116,7 @@ class JobAdmin(ReadOnlyAdmin):
                     ("status_label", "progress", "error"),
                     ("owner", "model_name"),
                     "prompt",
-                    "picture",
+                    "input_image",
                     "settings",
                     "repeats",
                     "result",
@@ -244,7 +244,7 @@ class JobAdmin(ReadOnlyAdmin):
         return refusal_by_code(job.error_code).type if job.error_code else None
 
     @admin.display(description="Input image")
-    def picture(self, job: Job) -> SafeString | None:
+    def input_image(self, job: Job) -> SafeString | None:
         url = media.signed_url(Upload.name_of(job.upload_id)) if job.upload_id else None
         return link(url, "Image") if url else None
 

@@ -1,6 +1,6 @@
 """Security headers for every response, static files included.
 
-JSON for phones may load nothing. Admin pages load scripts, styles and pictures from our own host
+JSON for phones may load nothing. Admin pages load scripts, styles and images from our own host
 and have no inline scripts. Their theme (unfold's Alpine) evaluates template attributes, so that
 only they allow 'unsafe-eval', and writes inline styles.
 """
@@ -25,7 +25,7 @@ STAFF_PAGES = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-# A browser that opens a video or picture builds a page around it.
+# A browser that opens a video or image builds a page around it.
 MEDIA = NOTHING + "; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 # Swagger UI and Redoc, from our own files: both write inline styles, Redoc searches in a worker.
 DOCS = "; ".join(

@@ -62,11 +62,11 @@ def test_what_is_no_upload_of_ours_is_refused(phone, storage):
         "data:image/png;base64,iVBORw0KGgo=",
     ]
     for url in foreign:
-        assert problem_of(order(phone, url)) == "Must be the image_url of an uploaded picture."
+        assert problem_of(order(phone, url)) == "Must be the image_url of an uploaded image."
     for nonsense in (7, True, ["x"], {"a": 1}, "https://x.example/" + "a" * 2000):
         assert problem_of(order(phone, nonsense)) == "Must be a URL."
     for nothing in (None, ""):
-        assert problem_of(order(phone, nothing)) == "This model needs a picture."
+        assert problem_of(order(phone, nothing)) == "This model needs an image."
     assert phone.balance() == 10
 
 

@@ -129,8 +129,8 @@ TOO_LARGE = {
 BAD = [
     pytest.param(content, problem, id=kind)
     for problem, files in {
-        "not a picture, or broken": NO_PICTURE,
-        "incomplete, or more than a picture": NOT_WHOLE,
+        "not an image, or damaged": NO_PICTURE,
+        "incomplete, or with data after the image": NOT_WHOLE,
         "animated": MOVING,
         "too many pixels": TOO_LARGE,
     }.items()

@@ -141,7 +141,7 @@ def test_after_a_day_nothing_new_starts_from_a_picture_that_is_still_kept(phone,
         answer = phone.post(call, body, Idempotency_Key=str(uuid4()))
 
         details = assert_refused(answer, 400, "ERR_4008")
-        assert details["fields"] == {"upload_id": ["This picture has expired."]}
+        assert details["fields"] == {"upload_id": ["This image has expired."]}
     assert phone.balance() == 10
 
 
