@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench import cpu, idle, limit, stage
 from bench.load import Plan, Result
-from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
+from rendio.local.data_dir import PROJECT, DataDir
 from rendio.local.servers import ServerFailed
 from rendio.local.stack import Stack
 
@@ -85,64 +85,62 @@ def main() -> int:
     if not Path("/proc/self/stat").exists():
         console.print("bench reads CPU times from /proc: it needs Linux.", style="red")
         return 1
-    data_dir = DataDir(DataDir.from_environment().root / "bench")
-    try:
-        with stage.own(data_dir):
-            return _run(data_dir, options, console)
-    except DataDirInUse as owner:
-        console.print(f"Another bench is running ({owner}); they would disturb each other.")
-    except (ServerFailed, limit.LimitFailed) as failure:
-        console.print(f"{failure}", style="red", markup=False)
-    return 1
+    return stage.run(
+        "bench",
+        lambda data_dir, started: _run(data_dir, options, console, started),
+        console,
+        failures=(ServerFailed, limit.LimitFailed),
+    )
 
 
-def _run(data_dir: DataDir, options: argparse.Namespace, console: Console) -> int:
-    with ExitStack() as started:
-        database, valkey = stage.start_servers(data_dir, started)
-        stack = Stack(data_dir=data_dir, env=os.environ)
-        os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
-        django.setup()
-        from bench.world import World, proof  # not before the settings know these servers
+def _run(
+    data_dir: DataDir, options: argparse.Namespace, console: Console, started: ExitStack
+) -> int:
+    database, valkey = stage.start_servers(data_dir, started)
+    stack = Stack(data_dir=data_dir, env=os.environ)
+    os.environ |= {"PUBLIC_URL": stack.url, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
+    django.setup()
+    from bench.world import World, proof  # not before the settings know these servers
 
-        world = World(users=options.users)
-        started.callback(stack.stop)
-        stack.start("web")
-        stage.wait_until_ready(stack)
+    world = World(users=options.users)
+    started.callback(stack.stop)
+    stack.start("web")
+    stage.wait_until_ready(stack)
 
-        if options.idle:
-            workers = idle.start_workers(stack)
-            servers = (database, valkey)
-            console.print(idle.table(idle.measure(stack, workers, servers, seconds=options.idle)))
-            console.print()
-            stack.stop(*workers)
+    if options.idle:
+        workers = idle.start_workers(stack)
+        servers = (database, valkey)
+        console.print(idle.table(idle.measure(stack, workers, servers, seconds=options.idle)))
+        console.print()
+        stack.stop(*workers)
 
-        def phones(sent: list[str]) -> Callable[[float], Result]:
-            return lambda seconds: _drive(Plan(stack.port, options.connections, seconds, sent))
+    def phones(sent: list[str]) -> Callable[[float], Result]:
+        return lambda seconds: _drive(Plan(stack.port, options.connections, seconds, sent))
 
-        rows = [
-            Row("generate-video", phones(world.generate_video())),
-            Row("get-video-status", phones(world.get_video_status())),
-            Row("get-models", phones(world.get_models())),
-            Row(
-                "pgbench",
-                lambda seconds: limit.drive(
-                    database_url=database.url,
-                    users=options.users,
-                    clients=options.connections,
-                    seconds=max(round(seconds), 1),
-                    folder=data_dir.root,
-                ),
+    rows = [
+        Row("generate-video", phones(world.generate_video())),
+        Row("get-video-status", phones(world.get_video_status())),
+        Row("get-models", phones(world.get_models())),
+        Row(
+            "pgbench",
+            lambda seconds: limit.drive(
+                database_url=database.url,
+                users=options.users,
+                clients=options.connections,
+                seconds=max(round(seconds), 1),
+                folder=data_dir.root,
             ),
-        ]
-        children = {"app": stack.children["web"], "pg": database.child, "redis": valkey.child}
-        roots = {name: child.pid for name, child in children.items() if child and child.pid}
+        ),
+    ]
+    children = {"app": stack.children["web"], "pg": database.child, "redis": valkey.child}
+    roots = {name: child.pid for name, child in children.items() if child and child.pid}
+    for row in rows:
+        row.drive(WARM_UP_SECONDS)
+    for _ in range(ROUNDS):
         for row in rows:
-            row.drive(WARM_UP_SECONDS)
-        for _ in range(ROUNDS):
-            for row in rows:
-                row.measure(options.seconds / ROUNDS, roots)
-        _print(console, rows)
-        return _judge(console, rows, *proof())
+            row.measure(options.seconds / ROUNDS, roots)
+    _print(console, rows)
+    return _judge(console, rows, *proof())
 
 
 def _drive(plan: Plan) -> Result:

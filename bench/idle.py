@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench import cpu, stage
 from rendio.local import ports
-from rendio.local.data_dir import DataDir, DataDirInUse
+from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from rendio.local.stack import Command, Stack
 from rendio.local.wait import wait_until
@@ -60,15 +60,9 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=50, help="to time (default 50)")
     options = parser.parse_args()
     console = Console(highlight=False)
-    data_dir = DataDir(DataDir.from_environment().root / "idle")
-    try:
-        with stage.own(data_dir), ExitStack() as started:
-            return _run(data_dir, options, console, started)
-    except DataDirInUse as owner:
-        console.print(f"Another run is under way ({owner}).")
-    except ServerFailed as failure:
-        console.print(f"{failure}", style="red", markup=False)
-    return 1
+    return stage.run(
+        "idle", lambda data_dir, started: _run(data_dir, options, console, started), console
+    )
 
 
 def _run(

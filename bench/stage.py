@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from rendio.local.data_dir import DataDir
+from rich.console import Console
+
+from rendio.local.data_dir import DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
 from rendio.local.stack import Stack
 from rendio.local.wait import answers, wait_until
@@ -28,6 +30,29 @@ def own(data_dir: DataDir) -> Iterator[None]:
     finally:
         shutil.rmtree(data_dir.root, ignore_errors=True)
         data_dir.release()
+
+
+def run(
+    name: str,
+    drive: Callable[[DataDir, ExitStack], int],
+    console: Console,
+    *,
+    failures: tuple[type[Exception], ...] = (ServerFailed,),
+) -> int:
+    """Call `drive` with an empty data folder of this name, and end what it started.
+
+    Returns the exit code of `drive`. If another run owns the folder, or `drive` raises
+    one of `failures`, prints it and returns 1.
+    """
+    data_dir = DataDir(DataDir.from_environment().root / name)
+    try:
+        with own(data_dir), ExitStack() as started:
+            return drive(data_dir, started)
+    except DataDirInUse as owner:
+        console.print(f"Another run is under way ({owner}); they would disturb each other.")
+    except failures as failure:
+        console.print(f"{failure}", style="red", markup=False)
+    return 1
 
 
 def start_servers(data_dir: DataDir, started: ExitStack) -> tuple[PostgreSQL, Valkey]:

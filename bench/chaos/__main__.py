@@ -23,8 +23,7 @@ from bench import stage
 from bench.chaos.customers import Crowd
 from bench.chaos.storm import PROCESSES, Storm
 from rendio.local import ports
-from rendio.local.data_dir import DataDir, DataDirInUse
-from rendio.local.servers import ServerFailed
+from rendio.local.data_dir import DataDir
 from rendio.local.stack import Stack
 from rendio.local.wait import answers
 
@@ -57,15 +56,9 @@ def main() -> int:
     if options.seed is None:
         options.seed = random.randrange(10_000)  # noqa: S311
     console = Console(highlight=False)
-    data_dir = DataDir(DataDir.from_environment().root / "chaos")
-    try:
-        with stage.own(data_dir), ExitStack() as started:
-            return _run(data_dir, options, console, started)
-    except DataDirInUse as owner:
-        console.print(f"Another storm is raging ({owner}).")
-    except ServerFailed as failure:
-        console.print(f"{failure}", style="red", markup=False)
-    return 1
+    return stage.run(
+        "chaos", lambda data_dir, started: _run(data_dir, options, console, started), console
+    )
 
 
 def _run(

@@ -27,7 +27,7 @@ from bench import stage
 from bench.outages import report
 from bench.outages.load import FRESH_ID, Call, Plan, Sent
 from rendio.local import ports
-from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
+from rendio.local.data_dir import PROJECT, DataDir
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import wait_until
@@ -50,15 +50,9 @@ def main() -> int:
     parser.add_argument("--json", help="a file for every call that was sent, a line each")
     options = parser.parse_args()
     console = Console(highlight=False, width=110)
-    data_dir = DataDir(DataDir.from_environment().root / "outages")
-    try:
-        with stage.own(data_dir), ExitStack() as started:
-            return _run(data_dir, options, console, started)
-    except DataDirInUse as owner:
-        console.print(f"Another run is under way ({owner}).")
-    except ServerFailed as failure:
-        console.print(f"{failure}", style="red", markup=False)
-    return 1
+    return stage.run(
+        "outages", lambda data_dir, started: _run(data_dir, options, console, started), console
+    )
 
 
 def _run(
