@@ -50,9 +50,7 @@ class DeviceCheck(PublicView):
     is_proven = False
 
     def post(self, request: Request) -> Response:
-        body = DeviceCheckBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        values = dict(body.validated_data)
+        values = self.parse_body(DeviceCheckBody)
         proof = services.InstallationProof(
             secret=values.pop("installation_secret"), session_id=find_session_id(request)
         )
@@ -93,9 +91,8 @@ class AttestChallenge(PublicView):
     limits = ()
 
     def post(self, request: Request) -> Response:
-        body = DeviceIdBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        return Response(challenge_json(services.issue_challenge(**body.validated_data)))
+        values = self.parse_body(DeviceIdBody)
+        return Response(challenge_json(services.issue_challenge(**values)))
 
 
 class AttestDevice(PublicView):
@@ -104,9 +101,7 @@ class AttestDevice(PublicView):
     limiter_refusal = IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
-        body = AttestBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        values = body.validated_data
+        values = self.parse_body(AttestBody)
         address = ratelimit.client_ip(request)
         public_id = services.find_proven_device(
             device_id=values["device_id"], secret=values["installation_secret"]
@@ -133,9 +128,8 @@ class Refresh(PublicView):
     counts_itself = True
 
     def post(self, request: Request) -> Response:
-        body = RefreshTokenBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        token, now = body.validated_data["refresh_token"], clock.now()
+        values = self.parse_body(RefreshTokenBody)
+        token, now = values["refresh_token"], clock.now()
         address = ratelimit.client_ip(request)
         session_id = services.find_session_by_refresh_token(refresh_token=token, now=now)
         if session_id:
@@ -153,9 +147,8 @@ class Refresh(PublicView):
 
 class Logout(ApiView):
     def post(self, request: Request) -> Response:
-        body = RefreshTokenBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.log_out(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
+        values = self.parse_body(RefreshTokenBody)
+        services.log_out(user_id=self.caller.user_id, **values, now=clock.now())
         return Response({"success": True})
 
 
@@ -165,11 +158,10 @@ class SignInWithApple(ApiView):
     limiter_refusal = IdentityServiceUnavailable
 
     def post(self, request: Request) -> Response:
-        body = SignInBody(data=self.body)
-        body.is_valid(raise_exception=True)
+        values = self.parse_body(SignInBody)
         signed_in = services.sign_in_with_apple(
             session_id=self.caller.session_id,
-            **{"authorization_code": None, **body.validated_data},
+            **{"authorization_code": None, **values},
             now=clock.now(),
         )
         return Response(sign_in_json(signed_in))
@@ -190,10 +182,9 @@ class AppleAccountEvent(PublicView):
 
     def post(self, request: Request) -> Response:
         ratelimit.check_forgery_limit(request)
-        body = AppleNoticeBody(data=self.body)
-        body.is_valid(raise_exception=True)
+        values = self.parse_body(AppleNoticeBody)
         try:
-            services.receive_event(**body.validated_data, now=clock.now())
+            services.receive_event(**values, now=clock.now())
         except InvalidIdentity:
             ratelimit.count_forgery(request)
             raise Unauthorized from None
@@ -208,9 +199,8 @@ class GetSessions(ApiView):
 
 class RevokeSession(ApiView):
     def post(self, request: Request) -> Response:
-        body = SessionIdBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.revoke_session(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
+        values = self.parse_body(SessionIdBody)
+        services.revoke_session(user_id=self.caller.user_id, **values, now=clock.now())
         return Response({"success": True})
 
 
@@ -221,27 +211,22 @@ class GetDevices(ApiView):
 
 class RevokeDevice(ApiView):
     def post(self, request: Request) -> Response:
-        body = ListedDeviceBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.revoke_device(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
+        values = self.parse_body(ListedDeviceBody)
+        services.revoke_device(user_id=self.caller.user_id, **values, now=clock.now())
         return Response({"success": True})
 
 
 class RegisterPushToken(ApiView):
     def post(self, request: Request) -> Response:
-        body = PushTokenBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.register_push_token(
-            session_id=self.caller.session_id, **body.validated_data, now=clock.now()
-        )
+        values = self.parse_body(PushTokenBody)
+        services.register_push_token(session_id=self.caller.session_id, **values, now=clock.now())
         return Response({"success": True})
 
 
 class UnregisterPushToken(ApiView):
     def post(self, request: Request) -> Response:
-        body = PushTokenOnlyBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.unregister_push_token(user_id=self.caller.user_id, **body.validated_data)
+        values = self.parse_body(PushTokenOnlyBody)
+        services.unregister_push_token(user_id=self.caller.user_id, **values)
         return Response({"success": True})
 
 
@@ -252,11 +237,8 @@ class GetProfile(ApiView):
 
 class UpdateProfile(ApiView):
     def post(self, request: Request) -> Response:
-        body = ProfileBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.update_profile(
-            user_id=self.caller.user_id, changes=body.validated_data, now=clock.now()
-        )
+        values = self.parse_body(ProfileBody)
+        services.update_profile(user_id=self.caller.user_id, changes=values, now=clock.now())
         return Response(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
 
 
@@ -289,7 +271,6 @@ class RecordConsent(ApiView):
     limits = ("consents_per_user", "default_per_user")
 
     def post(self, request: Request) -> Response:
-        body = ConsentBody(data=self.body)
-        body.is_valid(raise_exception=True)
-        services.record_consent(user_id=self.caller.user_id, **body.validated_data, now=clock.now())
+        values = self.parse_body(ConsentBody)
+        services.record_consent(user_id=self.caller.user_id, **values, now=clock.now())
         return Response(recorded_consent_json(queries.get_consents(self.caller.user_id)))

@@ -41,9 +41,7 @@ class StaffView(ApiView):
 
     def parse_action(self, body_class: type[Serializer]) -> tuple[StaffAction, dict[str, Any]]:
         """The staff action, and the other values of the validated body."""
-        body = body_class(data=self.body)
-        body.is_valid(raise_exception=True)
-        values = {**body.validated_data}
+        values = self.parse_body(body_class)
         return StaffAction(self.staff, values.pop("reason"), clock.now()), values
 
     def _refuse_foreign_user_id(self, request: Request) -> None:

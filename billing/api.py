@@ -37,11 +37,10 @@ class UpdateCredits(ApiView):
     limiter_refusal = StoreUnavailable
 
     def post(self, request: Request) -> Response:
-        body = UpdateCreditsBody(data=self.body)
-        body.is_valid(raise_exception=True)
+        values = self.parse_body(UpdateCreditsBody)
         answer = services.confirm_purchase(
             user_id=self.caller.user_id,
-            **{"transaction_id": None, **body.validated_data},
+            **{"transaction_id": None, **values},
             idempotent_request=self._idempotent_request(),
             now=clock.now(),
         )

@@ -36,17 +36,14 @@ class RedeemCode(ApiView):
     limiter_refusal = DatabaseUnavailable
 
     def post(self, request: Request) -> Response:
-        body = RedeemBody(data=self.body)
-        body.is_valid(raise_exception=True)
+        values = self.parse_body(RedeemBody)
         address, user = ratelimit.client_ip(request), f"user {self.caller.user_id}"
         # Others at this address may have guessed: a user without a wrong guess gets a first try.
         if self.counted("unknown_code_per_ip", user):
             self.refuse_exhausted("unknown_code_per_ip", address)
         try:
             with transaction.atomic(durable=True):
-                redeemed = services.redeem(
-                    user_id=self.caller.user_id, **body.validated_data, now=clock.now()
-                )
+                redeemed = services.redeem(user_id=self.caller.user_id, **values, now=clock.now())
         except NotFound:
             ratelimit.count_refused("unknown_code_per_ip", address)
             ratelimit.count_refused("unknown_code_per_ip", user)

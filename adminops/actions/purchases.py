@@ -26,11 +26,10 @@ from billing.models import (
     NEEDS_REVIEW,
     ConsumptionRequest,
     Notification,
-    PendingReason,
     Purchase,
     RefundPolicy,
 )
-from rendio.common.errors import InvalidState, NotFound
+from rendio.common.errors import NotFound
 from rendio.common.times import iso
 
 
@@ -116,14 +115,8 @@ def override_refund_policy(
 
 def _assignment_impact(request: ActionRequest) -> CreditImpact:
     purchase = _get_purchase(request)
-    if purchase.pending_reason not in {PendingReason.NO_OWNER, PendingReason.ACCOUNT_CLOSED}:
-        raise InvalidState(problem="This purchase does not need an owner.")
-    user_id = UUID(request.arguments["user_id"])
-    owner = billing_services.lock_owner(user_id)
-    if owner is None:
-        raise NotFound
-    if owner.closed_at:
-        raise InvalidState(problem="This account is closed. Nobody could spend the credits.")
+    billing_services.require_ownerless(purchase)
+    owner = billing_services.lock_new_owner(UUID(request.arguments["user_id"]))
     # Each renewal grants credits to the same user, and no budget counts them.
     has_renewals = settings.SUPPORT_GRANT_LIMIT and billing_services.is_period(purchase)
     return CreditImpact(
@@ -135,8 +128,7 @@ def _assignment_impact(request: ActionRequest) -> CreditImpact:
 
 def _release_impact(request: ActionRequest) -> CreditImpact:
     purchase = _get_purchase(request)
-    if purchase.pending_reason not in NEEDS_REVIEW:
-        raise InvalidState(problem="This purchase does not await review.")
+    billing_services.require_awaiting_review(purchase)
     return CreditImpact(billing_services.expected_credits(purchase), _lock_owner_id(purchase))
 
 

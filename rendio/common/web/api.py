@@ -12,6 +12,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from rendio.common.errors import Forbidden, InvalidInput, Refusal, handle_exception
@@ -73,6 +74,12 @@ class ApiView(APIView):
     def body(self) -> dict[str, Any]:
         """The parsed body: the parser accepts only JSON objects."""
         return cast("dict[str, Any]", self.request.data)
+
+    def parse_body(self, body_class: type[Serializer]) -> dict[str, Any]:
+        """The validated values of the body. Raises REST framework's ValidationError."""
+        serializer = body_class(data=self.body)
+        serializer.is_valid(raise_exception=True)
+        return {**serializer.validated_data}
 
     @property
     def caller(self) -> Caller:
