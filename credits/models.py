@@ -47,8 +47,8 @@ class Kind(models.TextChoices):
     CHARGE = "charge"  # the price of a job
     REFUND = "refund"  # the price of a job, back into its lots
     ADJUSTMENT = "adjustment"  # correction by support, up or down
-    REVOCATION = "revocation"  # clawback for a store refund; spent credits become debt
-    REVERSAL = "reversal"  # a store refund was reversed: the clawback is undone
+    REVOCATION = "revocation", "Clawback"  # for a store refund; spent credits become debt
+    REVERSAL = "reversal", "Clawback reversal"  # the store refund was reversed
     EXPIRY = "expiry"  # what was left of a lot at its expiry
     TRANSFER = "transfer"  # lots moved between wallets by a merge
 

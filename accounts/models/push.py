@@ -15,7 +15,7 @@ MAX_TOKEN = 1024
 
 
 class Platform(models.TextChoices):
-    IOS = "ios"
+    IOS = "ios", "iOS"
     ANDROID = "android"  # stored, but nothing is sent
 
 
@@ -54,10 +54,13 @@ class PushToken(models.Model):
 class PushKind(models.TextChoices):
     """The event of a push; part of the API."""
 
-    JOB_COMPLETED = "job_completed"
-    JOB_FAILED = "job_failed"  # its credits are back
-    JOB_LATE = "job_late"  # its result came after the refund; the user keeps both
-    CREDITS_RETURNED = "credits_returned"  # by support, after something went wrong
+    JOB_COMPLETED = "job_completed", "Job completed"
+    JOB_FAILED = "job_failed", "Job failed"  # its credits are back
+    JOB_LATE = "job_late", "Job completed after refund"  # the user keeps result and credits
+    CREDITS_RETURNED = (
+        "credits_returned",
+        "Credits returned",
+    )  # by support, after something went wrong
 
 
 class PushOutcome(models.TextChoices):

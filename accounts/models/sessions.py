@@ -16,16 +16,16 @@ from rendio.common.querysets import OwnedQuerySet
 class RevokedReason(models.TextChoices):
     """Why a session ended early."""
 
-    LOGOUT = "logout"
-    REUSE = "reuse"  # an old refresh token was used: it may be stolen
-    BAN = "ban"
-    OWNER = "owner"  # by the user, or with another session of that phone
-    MERGE = "merge"  # its guest was merged into an account
-    DELETION = "deletion"  # its account was deleted
-    APPLE = "apple"  # consent was withdrawn at Apple
-    SUPPORT = "support"  # by support: the phone may be lost
-    SIGN_IN = "sign_in"  # the user signed in with Apple in another session
-    MANY = "many"  # the user has opened many others since
+    LOGOUT = "logout", "Signed out"
+    REUSE = "reuse", "Refresh token reused"  # an old refresh token was used: it may be stolen
+    BAN = "ban", "Banned"
+    OWNER = "owner", "Ended by user"  # by the user, or with another session of that phone
+    MERGE = "merge", "Merged"  # its guest was merged into an account
+    DELETION = "deletion", "Account deleted"  # its account was deleted
+    APPLE = "apple", "Consent withdrawn"  # at Apple
+    SUPPORT = "support", "Ended by support"  # the phone may be lost
+    SIGN_IN = "sign_in", "Another sign-in"  # the user signed in with Apple in another session
+    MANY = "many", "Too many sessions"  # the user has opened many others since
 
 
 class SessionQuerySet(OwnedQuerySet["Session"]):

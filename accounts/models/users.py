@@ -175,9 +175,12 @@ class ConsentKind(models.TextChoices):
     """The subject of a consent."""
 
     TERMS = "terms"
-    PRIVACY = "privacy"
-    AI_PROVIDERS = "ai_providers"  # prompts and images go to the named providers
-    CONSUMPTION = "consumption"  # Apple gets the usage of a purchase to be refunded
+    PRIVACY = "privacy", "Privacy policy"
+    AI_PROVIDERS = "ai_providers", "AI providers"  # prompts and images go to the named providers
+    CONSUMPTION = (
+        "consumption",
+        "Consumption data",
+    )  # Apple gets the usage of a purchase to be refunded
 
 
 class Consent(models.Model):

@@ -32,8 +32,8 @@ class OfferType(models.IntegerChoices):
 
     INTRODUCTORY = 1
     PROMOTIONAL = 2
-    OFFER_CODE = 3
-    WIN_BACK = 4
+    OFFER_CODE = 3, "Offer code"
+    WIN_BACK = 4, "Win-back"
 
 
 # Apple's offerDiscountType of a free offer. PAY_AS_YOU_GO, PAY_UP_FRONT and ONE_TIME say how a

@@ -16,8 +16,11 @@ class SubscriptionState(models.TextChoices):
     """Apple's states (status). The first two give the tier."""
 
     ACTIVE = "active"  # paid for until ends_at
-    GRACE = "grace"  # the charge failed; access continues for a while
-    BILLING_RETRY = "billing_retry"  # the charge failed; Apple retries, without access
+    GRACE = "grace", "Grace period"  # the charge failed; access continues for a while
+    BILLING_RETRY = (
+        "billing_retry",
+        "Billing retry",
+    )  # the charge failed; Apple retries, without access
     EXPIRED = "expired"
     REVOKED = "revoked"  # its period was refunded, or Family Sharing ended
 

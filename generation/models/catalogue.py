@@ -15,9 +15,9 @@ from rendio.common.querysets import OwnedQuerySet
 
 
 class ModelKind(models.TextChoices):
-    TEXT_TO_VIDEO = "text-to-video"
-    IMAGE_TO_VIDEO = "image-to-video"
-    TEXT_TO_IMAGE = "text-to-image"
+    TEXT_TO_VIDEO = "text-to-video", "Text to video"
+    IMAGE_TO_VIDEO = "image-to-video", "Image to video"
+    TEXT_TO_IMAGE = "text-to-image", "Text to image"
 
 
 class PricingType(models.TextChoices):

@@ -33,7 +33,7 @@ class Maintenance(models.Model):
 
 class DeadKind(models.TextChoices):
     JOB = "job"  # workers died with the job repeatedly; refunded
-    DELIVERY = "delivery"  # a webhook delivery that could not be processed
+    DELIVERY = "delivery", "Webhook"  # could not be processed
     TASK = "task"  # a Celery task that raised or was killed
     RESULT = "result"  # a finished result that could not be delivered; refunded
 

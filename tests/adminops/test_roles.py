@@ -7,13 +7,13 @@ from uuid import uuid4
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Device, User
 from adminops.auth.roles import ROLES
-from adminops.models import AdminAction, Alert
+from adminops.models import AdminAction, Alert, AuditLogEntry, CountedDay
 from generation.models import SpendDay
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
@@ -143,6 +143,17 @@ def test_groups_have_the_permissions_of_roles(db):
         held = {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
 
         assert held == permissions, role
+
+
+def test_permissions_have_the_names_that_their_models_state(db):
+    """Django creates permissions, but does not rename them when a label changes."""
+    stored = dict(Permission.objects.values_list("codename", "name"))
+
+    for model in (AuditLogEntry, CountedDay):
+        for codename, name in model._meta.permissions:
+            assert stored[codename] == name
+    assert stored["refund_credits"] == "Can refund credits"
+    assert stored["view_spendday"] == "Can view daily provider spend"
 
 
 def test_every_action_is_in_a_role():

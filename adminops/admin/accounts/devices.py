@@ -109,7 +109,7 @@ class SessionAdmin(DeviceSearch):
     @admin.display(description="State")
     def state(self, session: Session) -> SafeString:
         if session.revoked_at:
-            return badge(session.revoked_reason, "danger")
+            return badge(session.get_revoked_reason_display().lower(), "danger")
         if session.expires_at <= clock.now():
             return badge("expired")
         return badge("active", "success")

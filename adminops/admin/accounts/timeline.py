@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from adminops.admin.base import badge, link_to, status_badge, timeline_link
-from adminops.admin.money.ledger import KIND_COLOURS
+from adminops.admin.money.ledger import KIND_COLOURS, KIND_LABELS
 from adminops.support import search, timeline
 from adminops.support.masking import CodeMask, masked, may_see_codes, may_see_sensitive
 from rendio.common.errors import InvalidInput, NotFound
@@ -114,7 +114,7 @@ def _mask_codes(request: HttpRequest, events: list[timeline.Event]) -> list[time
 def _row(event: timeline.Event) -> list[Any]:
     return [
         f"{event.at:%Y-%m-%d %H:%M:%S}",
-        badge(event.kind, COLOURS.get(event.kind, "")),
+        badge(KIND_LABELS.get(event.kind, event.kind), COLOURS.get(event.kind, "")),
         _text(event),
         "" if event.change is None else f"{event.change:+d}",
         event.balance,

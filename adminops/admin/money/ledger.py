@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from adminops.admin.base import ReadOnlyAdmin, badge, link, link_to, links, user_link
-from credits.models import LedgerEntry, Lot, Wallet
+from credits.models import Kind, LedgerEntry, Lot, Wallet
 
 KIND_COLOURS = {
     "grant": "success",
@@ -22,6 +22,7 @@ KIND_COLOURS = {
     "expiry": "warning",
     "transfer": "",
 }
+KIND_LABELS = {kind.value: kind.label.lower() for kind in Kind}
 
 
 def job_entries_filter(job_id: UUID) -> Q:
@@ -154,7 +155,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Kind", ordering="kind")
     def kind_label(self, entry: LedgerEntry) -> SafeString:
-        return badge(entry.kind, KIND_COLOURS.get(entry.kind, ""))
+        return badge(KIND_LABELS[entry.kind], KIND_COLOURS.get(entry.kind, ""))
 
     @admin.display(description="Change", ordering="change")
     def change_label(self, entry: LedgerEntry) -> str:
