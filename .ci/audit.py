@@ -1,7 +1,7 @@
 """Look for secrets in the source, and for known vulnerabilities in installed packages.
 
-What was clean is remembered by its content (.audit_cache), and a lock by the day, so that asking
-again costs nothing. Where no advisories can be had, that is said, and nothing fails.
+Clean files are cached by their content, and lock files by day (.audit_cache), so that a second run
+costs nothing. If the advisories are unavailable, a message says so, and the check passes.
 """
 # ruff: noqa: T201 - to print is what it is for
 
@@ -18,12 +18,12 @@ from typing import Any
 CACHE = Path(".audit_cache")
 BIN = Path(".venv/bin")
 LOCK = Path("requirements.txt")
-# Hashes and translations look like secrets; what only looks like a password is everywhere in tests.
+# Hashes and translations look like secrets; tests are full of texts that look like passwords.
 UNREAD = (
     *(".mo", ".po", "requirements.txt", "requirements-dev.txt"),
     "tests/common/test_redaction.py",  # of what secrets look like
 )
-# Lines that look as if, and why they may.
+# Lines that look like secrets, and the reason why they are none.
 HARMLESS = [
     r"user:pass(word)?@",  # an example of an address
     r"rendio:rendio@",  # the embedded database's, on loopback

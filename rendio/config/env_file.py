@@ -1,7 +1,7 @@
 """`.env`, parsed like Docker Compose does, or refused with the line's number.
 
-python-dotenv reads the file. Where Compose would read something else, nothing is guessed: such a
-line is refused. The rules are Compose's (docs.docker.com, "Syntax for environment files"):
+python-dotenv reads the file. A line that Compose would read differently is refused. The rules are
+Compose's (docs.docker.com, "Syntax for environment files"):
 
     NAME=value          the same with blanks around the =, and with `export` before it
     NAME=value # why    a comment has a blank before it; `value#1` is a value
@@ -26,8 +26,8 @@ _ESCAPES_OF_BOTH = re.compile(r'\\[nrt"\\]')
 
 
 def read(path: Path) -> dict[str, str]:
-    """The variables of the file; none where there is no file. Of a name that is set twice the last
-    value counts. Raises ImproperlyConfigured that names all lines which cannot be read."""
+    """The variables of the file; none if there is no file. If a name is set twice, the last value
+    counts. Raises ImproperlyConfigured, which names all lines that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -54,8 +54,8 @@ def read(path: Path) -> dict[str, str]:
 
 
 def _problems(binding: Binding) -> Iterator[str]:
-    """Why Compose would read this statement differently, or neither could read it. Never
-    quotes a value: it may be a secret."""
+    """The reasons why Compose would read this statement differently, or why it is invalid for both.
+    Never quotes a value, which may be a secret."""
     if binding.error:
         yield "must be NAME=value; a quote that is opened ends before a comment or the line's end."
         return

@@ -1,8 +1,8 @@
 """REDIS_URL: one address with one meaning for redis-py, Django's cache, Celery and Flower.
 
-Each of them reads addresses differently: Celery has other words for `ssl_cert_reqs` than redis-py,
-and verifies nothing without any. So the address is parsed here, and each gets what it understands.
-With rediss:// the server's certificate and name are verified unless the address says otherwise.
+Each of them reads URLs differently: Celery has other values for `ssl_cert_reqs` than redis-py, and
+verifies nothing without the parameter. So the URL is parsed here, and rewritten for each client.
+With rediss:// the server's certificate and name are verified, unless the URL disables that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m rendio.local`: what `make run` and `make manage` call."""
+"""`python -m rendio.local`: the entry point of `make run` and `make manage`."""
 
 import argparse
 import sys

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 class DataDirInUse(Exception):
-    """Another process owns the folder; the message is its description of itself."""
+    """Another process owns the folder; the message describes that process."""
 
 
 class NotRunning(Exception):
@@ -100,7 +100,7 @@ class DataDir:
         return folder
 
     def sandbox_authority(self) -> dict[str, str]:
-        """Where the sandbox keeps its App Store keys, and the root that we then trust.
+        """The paths of the sandbox's App Store keys and of its root certificate, which we trust.
 
         The sandbox writes the file at its first start.
         """

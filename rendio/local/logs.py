@@ -20,10 +20,10 @@ EXCEPTION_LINES = 6
 HIDDEN = {("flower", "warning")}
 ROUTINE = re.compile(r"sandbox listens on \S+")
 STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
-# What the line's own place in the terminal says already.
+# Fields that the line shows elsewhere.
 HIDDEN_FIELDS = {"level", "event", "timestamp", "logger", "exception"}
 GUNICORN = re.compile(r"\[[^\]]*\] \[\d+\] \[(?P<level>[A-Z]+)\] (?P<event>.*)")
-# Of the servers only what ends them: PostgreSQL's errors are the application's to report.
+# Of the servers only fatal errors: the application reports PostgreSQL's errors itself.
 SERVER_LINES = {"postgres": re.compile(r"\bPANIC: "), "valkey": re.compile(r"(?!)")}
 
 
@@ -33,7 +33,7 @@ def rotate(log: Path) -> None:
 
 
 class LogTail:
-    """Reads what was appended to a log since the last read."""
+    """Reads the lines that were appended to a log since the last read."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -87,7 +87,7 @@ def format_line(name: str, line: str) -> Text | None:
     fields = [f"{key}={value}" for key, value in record.items() if key not in HIDDEN_FIELDS]
     text = _styled(name, level, " ".join([str(record.get("event", "")), *fields]))
     if exception := record.get("exception"):
-        # Its end says what and where; the file has the whole.
+        # The last lines state the error and its place; the file has the whole traceback.
         end = str(exception).rstrip().splitlines()[-EXCEPTION_LINES:]
         text.append("".join(f"\n{'':<9} {line}" for line in end), style="dim")
     return text
@@ -99,7 +99,7 @@ def _styled(name: str, level: str, message: str) -> Text:
     text = Text(f"{name:<9} ", style="cyan")
     if level:
         text.append(f"{level} ", style=STYLES[level])
-    # What has no level is output from before logging began: a traceback, most likely.
+    # Output without a level is from before logging began: probably a traceback.
     text.append(message, style="default" if level else "dim")
     return text
 

@@ -1,13 +1,14 @@
 """Start separate servers for each test run: PostgreSQL, Valkey and the sandbox.
 
-Loaded by `-p rendio.local.pytest_plugin` (pyproject.toml says so), before Django's settings are.
-DATABASE_URL, REDIS_URL and SANDBOX_URL, where set, are used instead, each on its own. Everything of
-a run lies under RENDIO_HOME/test/<pid> and goes with it; what a run that was killed has left, the
-next one removes. Two runs, or a run beside `make run`, share nothing; nor do the processes of one
-parallel run (pytest-xdist), each of which is here a run of its own.
+Loaded by `-p rendio.local.pytest_plugin` (in pyproject.toml), before Django's settings.
+DATABASE_URL, REDIS_URL and SANDBOX_URL, if set, replace the respective server. The data of a run is
+in RENDIO_HOME/test/<pid> and is deleted at its end; the next run deletes the data of a run that was
+killed. Two runs, or a run beside `make run`, share nothing. Each process of a parallel run
+(pytest-xdist) is a run of its own.
 
 Migrating takes longer than most tests. So the first run keeps its migrated database as a template
-cluster under RENDIO_HOME/test-template/<fingerprint of the migrations>, and later runs copy that.
+cluster in RENDIO_HOME/test-template/<fingerprint of the migrations>, and later runs copy the
+template.
 """
 
 import fcntl
@@ -46,7 +47,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     # The settings refuse server addresses without ENVIRONMENT.
     os.environ["ENVIRONMENT"] = "development"
     if early_config.known_args_namespace.numprocesses and "PYTEST_XDIST_WORKER" not in os.environ:
-        # Only hands the tests to its workers, each of which comes by here.
+        # This process only distributes the tests; each worker runs this function itself.
         _refuse_to_share()
         return
     with ExitStack() as started:
@@ -59,11 +60,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def _refuse_to_share() -> None:
-    """Each test starts by emptying these, under the feet of its neighbours."""
+    """Each test empties these servers first, so processes that share them disturb each other."""
     for name in ("REDIS_URL", "SANDBOX_URL"):
         if os.environ.get(name):
             raise pytest.UsageError(
-                f"{name} is set, and is one for all of them: run with ARGS='-n 0'."
+                f"{name} is set, and all processes would share it: run with ARGS='-n 0'."
             )
 
 
@@ -127,7 +128,7 @@ def save_template() -> None:
     database.launch()
     database.wait()
     for old in template.parent.iterdir():
-        # Another run may be about to finish its own: only finished ones go.
+        # Another run may be writing its template: only finished templates are deleted.
         if old != template and not old.name.startswith("new-"):
             shutil.rmtree(old, ignore_errors=True)
     try:

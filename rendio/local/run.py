@@ -1,8 +1,8 @@
 """`make run`: all of Rendio on one machine, supervised until it is stopped.
 
 Guarantee: a process that dies is restarted; Ctrl-C, SIGTERM or SIGHUP stops everything in order,
-each within a limit; after kill -9 nothing is left (`child_process`), and the next start finds what
-was committed. One run at a time uses a data folder; runs with other folders are independent.
+each within a limit; after kill -9 no process is left (`child_process`), and the next start has all
+committed data. One run at a time uses a data folder; runs with other folders are independent.
 """
 
 import os
@@ -32,7 +32,7 @@ HEALTHY_SECONDS = 60.0
 
 
 class StartFailed(Exception):
-    """Rendio cannot start; the message says why and what to do."""
+    """Rendio cannot start; the message states the reason and the remedy."""
 
 
 class StopRequested(Exception):
@@ -179,7 +179,7 @@ class Supervisor:
             valkey = Valkey(self._data_dir)
             self._start_server(valkey)
             env["REDIS_URL"] = valkey.url
-        # With ENVIRONMENT=production the settings refuse what this names.
+        # With ENVIRONMENT=production the settings refuse embedded servers.
         env["RENDIO_EMBEDDED"] = " and ".join(server.name for server in self._servers)
 
     def _start_server(self, server: PostgreSQL | Valkey) -> None:

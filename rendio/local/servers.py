@@ -33,7 +33,7 @@ DATABASE = "rendio"
 
 
 class ServerFailed(Exception):
-    """The server cannot be started; the message says why and what to do."""
+    """The server cannot be started; the message states the reason and the remedy."""
 
 
 class _Server(ABC):
@@ -195,7 +195,7 @@ class PostgreSQL(_Server):
     def _run_as(
         self, *, folder: Path | None = None, death_signal: signal.Signals | None = None
     ) -> list[str]:
-        """What goes before the command: nothing, unless we are root.
+        """The prefix of the command: empty, unless we are root.
 
         PostgreSQL refuses to run as root. PostgreSQL then runs as the owner of its data, and keeps
         one capability: to pass through folders that are closed to that user. The other way would be

@@ -46,8 +46,8 @@ class Heads:
     """The heads of a connection's requests, in order."""
 
     def __init__(self) -> None:
-        # Of what has been received, so much holds no end of a head: a head that comes byte by byte
-        # is searched once, and not once for each byte.
+        # The number of received bytes that contain no end of a head. A head that arrives byte by
+        # byte is thus searched once, and not once per byte.
         self._searched_bytes = 0
 
     def take(
@@ -76,9 +76,9 @@ class Heads:
 class Incoming:
     """One request: its head, and its body so far.
 
-    `room` is how much of the body is kept. Of a larger body one more byte is kept, so that the
-    application sees that it is too large, and the rest is dropped. If the head announces too large
-    a body, none of it is awaited.
+    `room` is the maximum of body bytes that are kept. Of a larger body one more byte is kept, so
+    that the application notices the excess, and the rest is dropped. If the head announces too
+    large a body, the request does not wait for the body.
     """
 
     def __init__(self, request: Any, *, room: int) -> None:

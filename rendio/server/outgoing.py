@@ -1,7 +1,7 @@
 """Data to send on one connection, for any writer and any speed of the reader.
 
-A responding thread writes and leaves; the loop sends what the client does not accept at once. Only
-the thread of a stream waits, and only for its own reader.
+A responding thread writes and returns; the loop sends the data that the client does not accept at
+once. Only the thread of a stream waits, and only for its own reader.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Outgoing:
         return bool(self._parts) and not self._collects
 
     def begin(self) -> None:
-        """Before a response: collect it until it is complete or turns out to be a stream."""
+        """Start a response: collect the data until the response is complete, or is a stream."""
         self._collects = True
         self.sent_bytes = 0
         self.progressed_at = time.monotonic()
@@ -112,7 +112,7 @@ class Outgoing:
             self._parts.append(part)
 
     def flush(self) -> None:
-        """Send what was collected; from now on send at once."""
+        """Send the collected data; from now on send at once."""
         with self._changed:
             self._collects = False
             self._send_or_leave()
@@ -166,7 +166,7 @@ class Outgoing:
             return
 
     def _send_memory(self, first: memoryview) -> bool:
-        """Whether all of the part was sent, and the small ones behind it that go with it."""
+        """Whether the whole part was sent, including small parts that were joined to it."""
         pieces, size = [first], len(first)
         for part in itertools.islice(self._parts, 1, None):
             if isinstance(part, _FilePart) or size + len(part) > JOINED_BYTES:

@@ -6,7 +6,7 @@ for event streams. The loop sends files.
 
 gunicorn does the rest: processes, signals, head parsing, response format. Not all of these are a
 public interface: requirements.in pins the version, and tests/attacks and tests/ops/test_server.py
-show what breaks with another.
+show what breaks with another version.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._limits = Limits.from_settings()
         self._calls = ThreadPoolExecutor(self._limits.threads, "call")
         self._streams = ThreadPoolExecutor(self._limits.stream_threads, "stream")
-        # A thread each: neither a hanging page nor hanging requests delay another page.
+        # One thread per page: a hanging page, or hanging requests, do not delay the other pages.
         self._probes = {path: ThreadPoolExecutor(1, "probe") for path in settings.PROBE_PATHS}
         # Any number of requests costs one check a second.
         self._kept = {path: KeptAnswer(self.wsgi) for path in settings.PUBLIC_PROBE_PATHS}
@@ -146,7 +146,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             os.write(self._waking_end, b"\0")
 
     def _in_loop(self, connection: Connection, act: Callable[..., None], *arguments: Any) -> None:
-        """For other threads: have the loop do this soon, unless the connection is closed by
+        """Schedule a call in the loop, from another thread. Skipped if the connection is closed by
         then."""
 
         def do() -> None:
@@ -347,7 +347,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 return
             if not self._send_file(response, answer, out):
                 self._write(response, answer)
-            # This thread sends what the client accepts at once; the loop sends the rest.
+            # This thread sends as much as the client accepts at once; the loop sends the rest.
             out.flush()
         except OSError:
             self._in_loop(connection, self._close)
@@ -459,7 +459,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._answered(connection, True)
 
     def _fail(self, connection: Connection, response: Any) -> None:
-        """The application raised. Django handles its own exceptions: this is our fault."""
+        """The application raised. Django handles its own exceptions, so this is a bug of ours."""
         if response is not None and response.headers_sent:
             self._close(connection)
         else:

@@ -56,7 +56,7 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         if request.user is not None:
             language.use_fallback(request, self.caller.language)
-        # Before the body is read, which may have ten megabytes.
+        # Count before reading the body, which may have ten megabytes.
         self._count(request)
         self._refuse_foreign_user_id(request)
 
@@ -126,12 +126,14 @@ class ApiView(APIView):
                 self.usage = usage
 
     def refuse_exhausted(self, name: str, who: str) -> None:
-        """Refuse this call where the limit is used up; it is not counted. Raises as `count`."""
+        """Refuse this call if the limit is used up, without counting the call. Raises as
+        `count`."""
         with self._limiter():
             ratelimit.check_limit(name, who)
 
     def counted(self, name: str, who: str) -> int:
-        """ratelimit.counted. Raises `limiter_refusal` while Redis is gone; else that is 0."""
+        """The count of a limit so far. While Redis is unavailable: raises `limiter_refusal` if
+        the view has one, else returns 0."""
         with self._limiter():
             return ratelimit.get_count(name, who)
         return 0

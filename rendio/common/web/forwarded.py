@@ -37,7 +37,7 @@ _ELEMENT = re.compile(rf"[ \t]*{_PAIR}(?:[ \t]*;[ \t]*{_PAIR})*[ \t]*;?[ \t]*")
 
 @dataclass(frozen=True)
 class Hop:
-    """What one proxy recorded about its client; empty where it recorded nothing."""
+    """One proxy's record of its client; empty fields if nothing was recorded."""
 
     address: str = ""
     scheme: str = ""
@@ -81,8 +81,8 @@ def outermost_hop(request: HttpRequest) -> Hop | None:
 def _forwarded(header: str, count: int) -> list[Hop]:
     """Up to `count` elements of a Forwarded header, last first.
 
-    From the right, each as short as possible: a quote that a caller opens must not swallow what our
-    proxy appends.
+    Parsed from the right, each element as short as possible: an opening quote of the caller must
+    not swallow the element that our proxy appends.
     """
     text = header[-_LONGEST:]
     hops: list[Hop] = []
@@ -113,8 +113,8 @@ def _warn_once(problem: str) -> None:
 
 
 class ForwardedMiddleware:
-    """Read the scheme from Forwarded where our proxies send that (settings.SECURE_PROXY_SSL_HEADER
-    names what Django reads)."""
+    """Take the scheme from the Forwarded header, if our proxies send that header, and pass it on in
+    the header that Django reads (settings.SECURE_PROXY_SSL_HEADER)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

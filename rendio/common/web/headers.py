@@ -49,7 +49,7 @@ PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
 class SecurityHeadersMiddleware:
-    """Outside of all other middleware but the request id's, so that every response gets the
+    """Runs outside all other middleware except the request id's, so that every response gets the
     headers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,7 +1,7 @@
 """Descriptions of operations for /openapi.json: request, response and refusals.
 
-Each app has a table of them in its `openapi.py`, apart from the views. rendio.openapi adds what all
-operations share: authentication, limits, the error envelope.
+Each app has a table of them in its `openapi.py`, apart from the views. rendio.openapi adds what is
+common to all operations: authentication, limits, the error envelope.
 """
 
 from __future__ import annotations

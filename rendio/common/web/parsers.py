@@ -54,7 +54,7 @@ class StrictJSONParser(BaseParser):
 
 
 def _is_deeper(body: Any, *, than: int) -> bool:
-    """Level by level: recursion must not walk what this limits."""
+    """Iterative, because a recursion would itself be exhausted by too deep a body."""
     level = [body]
     for _level in range(than):
         level = [

@@ -29,7 +29,7 @@ SECONDS = 4
 PROMPT = "A paper boat sails along a rainy street, seen from the gutter"
 LONGEST_POLL_SECONDS = 2.0
 GIVE_UP_SECONDS = 300.0
-# A worker hears of a push at once; else it looks every few seconds.
+# A push is sent at once after its wake-up message, otherwise within a few seconds.
 PUSHES_SECONDS = 15.0
 ENDED = {"completed", "failed", "cancelled"}
 
@@ -59,7 +59,7 @@ class Watching(Protocol):
 
 class Command(BaseCommand):
     help = "Play one customer's journey against the running API and sandbox."
-    # It speaks HTTP only: neither database nor models have to be in order here.
+    # The command speaks HTTP only: no system check of databases or models is needed.
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -67,7 +67,7 @@ class Command(BaseCommand):
             raise CommandError("The journey needs the sandbox: SANDBOX_URL is not set.")
         console = Console(highlight=False, soft_wrap=True)
         if not console.is_terminal:
-            # What reads a pipe has no width, and a path in two pieces is none.
+            # Without a terminal there is no width, and a wrapped path cannot be copied.
             console.width = 120
         try:
             Journey(console).play()
@@ -134,7 +134,7 @@ class Journey:
                     return Outcome(job_id, status, took)
                 if took > GIVE_UP_SECONDS:
                     raise ApiError(f"Job {job_id} is still {status['status']}.")
-                # A phone would wait as long as it is told; a person at a terminal, a bit less.
+                # A phone waits for poll_after_seconds; a person at a terminal waits less.
                 time.sleep(min(float(status["poll_after_seconds"]), LONGEST_POLL_SECONDS))
 
     def _download(self, made: Outcome) -> Path:

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         self.stdout.write("Sessions that are open keep what they had: let the pooler RECONNECT.")
 
     def _set_limits(self, address: dict[str, str], name: str) -> None:
-        # Django's connection would be refused for the want of what is set here.
+        # Django's own connection would be refused, because the limits are not set yet.
         with psycopg.connect(database_url.url(address)) as server:
             for limit, ms in settings.DB_LIMITS_MS.items():
                 server.execute(

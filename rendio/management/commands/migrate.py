@@ -1,8 +1,8 @@
 """Django's migrate with a short wait for locks.
 
-A change of a table waits for its readers, and meanwhile all later statements wait behind the
-change. So it gives up early, and retries a little later. Finished migrations stay; a migration that
-is not atomic must tolerate being started again.
+A change of a table waits for its readers, and all later statements wait behind the change. So the
+change gives up early and is retried a little later. Finished migrations stay; a migration that is
+not atomic must tolerate a second start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAUSE_SECONDS = 2.0
 class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.DB_POOLED and not (options["check_unapplied"] or options["plan"]):
-            # `_limits` below sets what the session after the next statement has not.
+            # With a pooler, `_limits` below would set the limits of another session.
             raise CommandError(
                 "Migrations need a session of their own: DATABASE_URL without the pooler, and"
                 " DB_POOLED=false."
@@ -43,7 +43,7 @@ class Command(migrate.Command):
 
 @contextmanager
 def _limits(alias: str) -> Iterator[None]:
-    """A short wait for locks, and no time limit for a statement that has them."""
+    """A short wait for locks, and no time limit for a statement that holds its locks."""
     limits = {"lock_timeout": settings.MIGRATE_LOCK_TIMEOUT_MS, "statement_timeout": 0}
     try:
         with connections[alias].cursor() as cursor:
