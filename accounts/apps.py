@@ -1,3 +1,5 @@
+"""Users, devices, sessions, consents and push notifications."""
+
 from django.apps import AppConfig
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounts.models import AppleRevocation, BanBit, Push, WelcomeClaim
-from rendio.common.due_work import DueRows, DueWork
+from rendio.common.background.due_work import DueRows, DueWork
 
 GRANT_WELCOMES = DueWork(
     "accounts.give_welcomes",

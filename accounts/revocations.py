@@ -25,7 +25,7 @@ from django.db import connection, connections, transaction
 from accounts.languages import ChangedLanguages, changed
 from accounts.models import Session
 from rendio.common import clock
-from rendio.common.background import BackgroundThread
+from rendio.common.background.threads import BackgroundThread
 from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)

@@ -1,4 +1,6 @@
-"""The Celery tasks of accounts: importing the handlers makes them (rendio.common.due_work)."""
+"""The Celery tasks of accounts: importing the handlers makes them
+(rendio.common.background.due_work).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from datetime import datetime
 from accounts import services
 from accounts.due_work import PURGE
 from accounts.push import outbox, sending  # noqa: F401
-from rendio.common import purge
-from rendio.common.due import drain, run_all
-from rendio.common.due_work import due_batch
+from rendio.common.background import purge
+from rendio.common.background.due_rows import drain, run_all
+from rendio.common.background.due_work import due_batch
 
 
 @due_batch(PURGE)

@@ -1,3 +1,5 @@
+"""What staff use: the admin, support actions, reports and monitoring."""
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adminops.models import Alert, Incident
-from rendio.common.due_work import DueRows, DueWork
+from rendio.common.background.due_work import DueRows, DueWork
 
 WATCH = DueWork(
     "adminops.monitoring",

@@ -11,9 +11,9 @@ from adminops.due_work import PURGE, ROLL_UP_DAYS, WATCH
 from adminops.monitoring import alerts, error_log, heartbeats
 from adminops.reports import daily_rollups
 from generation import spend
-from rendio.common import purge
-from rendio.common.due import run_all
-from rendio.common.due_work import due_batch
+from rendio.common.background import purge
+from rendio.common.background.due_rows import run_all
+from rendio.common.background.due_work import due_batch
 
 
 @due_batch(WATCH)

@@ -1,3 +1,5 @@
+"""Purchases in the App Store: products, transactions, subscriptions and refunds."""
+
 from django.apps import AppConfig
 from django.core.checks import register
 

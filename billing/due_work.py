@@ -14,7 +14,7 @@ from billing.models import (
     UnconfirmedPurchase,
     UnreadablePayload,
 )
-from rendio.common.due_work import DueRows, DueWork
+from rendio.common.background.due_work import DueRows, DueWork
 
 APPLY_NOTIFICATIONS = DueWork(
     "billing.apply_notifications",

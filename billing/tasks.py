@@ -1,4 +1,6 @@
-"""The Celery tasks of billing: importing the handlers makes them (rendio.common.due_work)."""
+"""The Celery tasks of billing: importing the handlers makes them
+(rendio.common.background.due_work).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from billing.lifecycle import (  # noqa: F401
     unreadable,
 )
 from billing.models import Notification, UnreadablePayload
-from rendio.common.due_work import due_batch
-from rendio.common.purge import delete_batch, run_deletes
+from rendio.common.background.due_work import due_batch
+from rendio.common.background.purge import delete_batch, run_deletes
 
 # Longer than Apple's history goes back (180 days): what is deleted here would come again.
 RETENTION = timedelta(days=200)

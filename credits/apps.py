@@ -1,3 +1,5 @@
+"""Wallets, the ledger, promotion codes and idempotency keys."""
+
 from django.apps import AppConfig
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from credits.models import LedgerCheck
-from rendio.common.due_work import DueRows, DueWork
+from rendio.common.background.due_work import DueRows, DueWork
 
 CHECK_LEDGER = DueWork(
     "credits.prove_ledger",

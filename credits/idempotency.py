@@ -18,8 +18,8 @@ from django.db.models import Exists, OuterRef
 
 from credits.errors import IdempotencyKeyRequired, IdempotencyKeyReused
 from credits.models import IdempotencyRecord
+from rendio.common.background.purge import delete_batch
 from rendio.common.db import prepared_cursor
-from rendio.common.purge import delete_batch
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from credits import idempotency, services
 from credits.due_work import CHECK_LEDGER, EXPIRE_AND_PURGE
-from rendio.common import purge
-from rendio.common.due import run_all
-from rendio.common.due_work import due_batch
+from rendio.common.background import purge
+from rendio.common.background.due_rows import run_all
+from rendio.common.background.due_work import due_batch
 
 # Of 100 lots each; the next task meets the rest.
 MAX_BATCHES = 50

@@ -1,3 +1,5 @@
+"""The catalogue, orders, jobs, providers, uploads and moderation."""
+
 from django.apps import AppConfig
 
 

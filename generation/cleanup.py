@@ -44,9 +44,9 @@ from generation.models import (
     WebhookDelivery,
 )
 from generation.uploads import retention
-from rendio.common.due import claim_due, for_each_logged, lease_due
-from rendio.common.due_work import due_batch
-from rendio.common.purge import delete_batch, run_deletes
+from rendio.common.background.due_rows import claim_due, for_each_logged, lease_due
+from rendio.common.background.due_work import due_batch
+from rendio.common.background.purge import delete_batch, run_deletes
 
 logger = structlog.get_logger(__name__)
 

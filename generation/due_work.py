@@ -21,8 +21,8 @@ from generation.models import (
     Upload,
     WebhookDelivery,
 )
-from rendio.common.due import DRAIN_SECONDS
-from rendio.common.due_work import DueRows, DueWork
+from rendio.common.background.due_rows import DRAIN_SECONDS
+from rendio.common.background.due_work import DueRows, DueWork
 
 IMAGES, VIDEOS = "medium", "low"
 # A worker that dies with a job leaves it due again after its lease, which is longer than all that

@@ -29,7 +29,7 @@ from accounts import revocations
 from generation.models import Job, JobStatus
 from generation.serializers import job_status
 from rendio.common import clock
-from rendio.common.background import BackgroundThread
+from rendio.common.background.threads import BackgroundThread
 from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)

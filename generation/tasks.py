@@ -1,4 +1,6 @@
-"""The Celery tasks of generation: importing the handlers makes them (rendio.common.due_work)."""
+"""The Celery tasks of generation: importing the handlers makes them
+(rendio.common.background.due_work).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from generation.lifecycle import (  # noqa: F401
 )
 from generation.models import DeadKind
 from rendio.common import clock
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_work import due_batch
 from rendio.common.postgresql.limits import is_out_of_reach
 
 logger = structlog.get_logger(__name__)

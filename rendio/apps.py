@@ -1,3 +1,5 @@
+"""The project as an app: its checks, commands, templates and Celery application."""
+
 from django.apps import AppConfig
 from django.conf import settings
 from django.utils.module_loading import autodiscover_modules

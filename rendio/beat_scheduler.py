@@ -1,4 +1,4 @@
-"""Celery's scheduler, with the schedule of all due work (rendio.common.due_work).
+"""Celery's scheduler, with the schedule of all due work (rendio.common.background.due_work).
 
 Each second one query finds the kinds of work that have a due row, and only for these a message is
 sent: a system without due rows wakes no worker. Periodic work is sent at its interval as Celery
@@ -19,9 +19,9 @@ from celery.schedules import schedule
 from django.db import Error as DatabaseFailure
 from django.db import connection
 
-from rendio.common import wakeup
+from rendio.common.background import wakeup
+from rendio.common.background.due_work import DueLookup, DueWork, kinds
 from rendio.common.clock import monotonic_now
-from rendio.common.due_work import DueLookup, DueWork, kinds
 from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)

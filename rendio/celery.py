@@ -2,8 +2,8 @@
 
 All work is rows with a due time (docs/architecture.md): a lost, doubled or late message changes
 only when a worker looks. Beat sends a message while a row is due (rendio.beat_scheduler), services
-send one after their commit (rendio.common.wakeup). The kinds of work, with their queues and
-intervals, are in each app's `due_work.py`.
+send one after their commit (rendio.common.background.wakeup). The kinds of work, with their queues
+and intervals, are in each app's `due_work.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from rendio.common import broker, shutdown
+from rendio.common.background import broker, shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
 

@@ -20,7 +20,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from adminops.monitoring import status
-from rendio.common import background, clock
+from rendio.common import clock
+from rendio.common.background import threads
 from rendio.common.postgresql.limits import NoAnswer, at_most
 
 DATABASE_SECONDS = 1.0
@@ -58,11 +59,11 @@ def statusz(request: HttpRequest) -> JsonResponse:
     redis_state = _redis_state()
     problems = [] if redis_state == "ok" else ["Redis is unreachable"]
     # This process's own as they are now; the others' as they last wrote.
-    problems += background.problems()
+    problems += threads.problems()
     seen: dict[str, Any] = {
         "database": "ok",
         "redis": redis_state,
-        "threads": background.names(),
+        "threads": threads.names(),
     }
     try:
         with _limit_database_wait():

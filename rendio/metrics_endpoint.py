@@ -19,7 +19,7 @@ from django.utils.crypto import constant_time_compare
 from prometheus_client import CollectorRegistry
 
 from adminops.monitoring.database_gauges import Gauges
-from rendio.common.background import BackgroundThread
+from rendio.common.background.threads import BackgroundThread
 from rendio.common.errors import Forbidden, refusal_response
 from rendio.common.observability.metrics import CONTENT_TYPE_LATEST, exposition
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from accounts.models.users import User
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 from rendio.common.ids import uuid7
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 
 
 class BanBit(DueRow):

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from accounts import installations
 from accounts.models.devices import Device
 from accounts.models.users import User
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 
 
 class WelcomeClaimQuerySet(models.QuerySet["WelcomeClaim"]):

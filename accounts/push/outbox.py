@@ -11,9 +11,9 @@ from django.db.models import QuerySet
 
 from accounts.due_work import SEND_PUSHES
 from accounts.models import Push, PushKind, PushOutcome
+from rendio.common.background.purge import delete_batch
 from rendio.common.ids import lowest_uuid7, uuid7
 from rendio.common.observability import metrics
-from rendio.common.purge import delete_batch
 
 # Phones of one user; registering one more deletes the oldest registration.
 MAX_PUSH_TOKENS = 10

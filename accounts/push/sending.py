@@ -16,8 +16,8 @@ from accounts.due_work import SEND_PUSHES
 from accounts.models import Push, PushOutcome, PushToken
 from accounts.push import outbox
 from accounts.push.messages import message_for
-from rendio.common.due import claim_due, for_each_logged
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_rows import claim_due, for_each_logged
+from rendio.common.background.due_work import due_batch
 from rendio.common.observability import metrics
 from rendio.common.outbound import http2
 

@@ -24,7 +24,7 @@ from accounts.apple import app_attest
 from accounts.errors import InvalidDevice
 from accounts.models import AttestedKey, UsedToken
 from accounts.services.installations import check_stored_secret
-from rendio.common.purge import delete_batch
+from rendio.common.background.purge import delete_batch
 
 logger = structlog.get_logger(__name__)
 

@@ -42,7 +42,7 @@ from accounts.signals import account_deleted
 from credits import idempotency
 from credits import services as credit_services
 from credits.errors import AccountSuspended
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 from rendio.common.errors import Forbidden, Unauthorized
 
 logger = structlog.get_logger(__name__)

@@ -29,8 +29,8 @@ from accounts.errors import IdentityServiceUnavailable, InvalidDevice
 from accounts.models import BanBit, Device, Session, User
 from accounts.services.welcome import TurnUnavailable, reserve_bits
 from credits import services as credit_services
-from rendio.common import purge
-from rendio.common.due_work import due_work
+from rendio.common.background import purge
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from accounts.models import PersonKey, User
 from accounts.signals import person_returned
-from rendio.common import purge
+from rendio.common.background import purge
 
 # The longest window in which something counts per person.
 RETENTION = timedelta(days=365)

@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from accounts import revocations, tokens
 from accounts.models import Device, PushToken, RevokedReason, Session, UsedToken, User
 from credits.errors import AccountSuspended
+from rendio.common.background.purge import BATCH, delete_batch
 from rendio.common.errors import Forbidden, InvalidInput, NotFound, Refusal, Unauthorized
 from rendio.common.ids import uuid7
-from rendio.common.purge import BATCH, delete_batch
 
 logger = structlog.get_logger(__name__)
 

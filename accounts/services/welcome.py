@@ -61,8 +61,9 @@ from accounts.due_work import GRANT_WELCOMES
 from accounts.errors import AppleOutcomeUnknown, IdentityServiceUnavailable, InvalidDevice
 from accounts.models import Device, User, WelcomeClaim, WelcomeClaimQuerySet, WelcomeTurn
 from credits import services as credit_services
-from rendio.common import clock, purge
-from rendio.common.due_work import due_work
+from rendio.common import clock
+from rendio.common.background import purge
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

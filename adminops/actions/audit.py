@@ -31,7 +31,7 @@ from adminops.support.masking import CodeMask
 from rendio.common.errors import Forbidden, InvalidInput, InvalidState
 from rendio.common.ids import uuid7
 from rendio.common.observability import request_id
-from rendio.common.visible_text import has_visible
+from rendio.common.text.visible_text import has_visible
 
 if TYPE_CHECKING:
     from adminops.actions.budgets import CreditImpact

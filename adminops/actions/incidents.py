@@ -31,8 +31,8 @@ from adminops.due_work import WORK_ON_INCIDENTS
 from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
 from generation.lifecycle import manual, notifications
 from generation.models import GenerationModel, Job, JobStatus, ProviderRequest, ProviderRoute
-from rendio.common.due import claim_due
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_rows import claim_due
+from rendio.common.background.due_work import due_batch
 from rendio.common.errors import InvalidInput, InvalidState
 from rendio.common.ids import lowest_uuid7
 from rendio.common.times import iso

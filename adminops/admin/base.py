@@ -24,9 +24,9 @@ from adminops.actions.audit import has_permission
 from adminops.admin.action_pages import ReasonForm, refusal_message
 from adminops.models import AdminAction, PendingApproval
 from adminops.support.masking import BULLETS, CodeMask, masked, may_see_codes, may_see_sensitive
-from rendio.common.collation import AsRead, sort_key
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
+from rendio.common.text.collation import AsRead, sort_key
 
 # unfold's classes are Django's with another look, and come without types.
 if TYPE_CHECKING:

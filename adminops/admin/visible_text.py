@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from rendio.common.visible_text import has_visible
+from rendio.common.text.visible_text import has_visible
 
 
 def require_visible(value: Any, *, minimum: int = 1) -> None:

@@ -25,7 +25,7 @@ from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 from django_ratelimit.core import get_usage
 
-from rendio.common.purge import delete_batch
+from rendio.common.background.purge import delete_batch
 from rendio.common.web import ratelimit
 
 logger = structlog.get_logger(__name__)

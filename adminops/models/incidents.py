@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from adminops.models.audit import REASON_MAX
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 from rendio.common.ids import uuid7
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 
 
 class Alert(DueRow):

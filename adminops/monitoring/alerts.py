@@ -19,9 +19,9 @@ from adminops.monitoring import heartbeats
 from billing import queries as billing_queries
 from credits import ledger_check
 from generation import spend
-from rendio.common.due import claim_due, for_each_logged, run_all
+from rendio.common.background.due_rows import claim_due, for_each_logged, run_all
+from rendio.common.background.purge import delete_batch
 from rendio.common.outbound import http
-from rendio.common.purge import delete_batch
 
 logger = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rendio.common import due_work
+from rendio.common.background import due_work
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from django.utils.functional import SimpleLazyObject
 
 from adminops.models import ErrorLog
 from rendio.common import clock
+from rendio.common.background.purge import BATCH
 from rendio.common.errors import DatabaseUnavailable, Refusal, find_refusal
 from rendio.common.observability import request_id
-from rendio.common.purge import BATCH
 from rendio.common.times import iso
 
 logger = structlog.get_logger(__name__)

@@ -22,8 +22,9 @@ from django.db import connection
 from django.db.models import Count, Max, Q
 
 from adminops.models import Heartbeat
-from rendio.common import background, clock
-from rendio.common.background import BackgroundThread
+from rendio.common import clock
+from rendio.common.background import threads
+from rendio.common.background.threads import BackgroundThread
 from rendio.common.postgresql.limits import at_most
 
 logger = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ def _logged(*, keeps_connection: bool = False) -> Iterator[None]:
 
 def own_problem() -> str:
     """The problems of this process's background threads, in words; empty if there is none."""
-    return "; ".join(background.problems())[:500]
+    return "; ".join(threads.problems())[:500]
 
 
 def start_for_web() -> None:

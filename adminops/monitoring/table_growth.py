@@ -3,8 +3,8 @@
 A table that a caller can fill without limit lets an attacker cause an outage. So each model has an
 entry here; tests/test_growth.py fails for a model without one. docs/growth.md has the same table.
 
-Deletions by `rendio.common.purge` run every minute and repeat while batches are full, about 100,000
-rows of a table a minute: more than callers can add under the rate limits.
+Deletions by `rendio.common.background.purge` run every minute and repeat while batches are full,
+about 100,000 rows of a table a minute: more than callers can add under the rate limits.
 """
 
 from __future__ import annotations

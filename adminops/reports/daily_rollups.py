@@ -23,7 +23,7 @@ from adminops.models import CountedDay, CreditDay, JobDay, SaleDay
 from billing.models import Purchase
 from credits import flows
 from generation.models import Job, ProviderRequest
-from rendio.common.due import run_all
+from rendio.common.background.due_rows import run_all
 from rendio.common.ids import lowest_uuid7, time_of_uuid7
 
 FINAL_AFTER = timedelta(days=1)

@@ -20,7 +20,7 @@ from billing.due_work import ANSWER_CONSUMPTION
 from billing.errors import StoreUnavailable
 from billing.models import ConsumptionRequest, Environment, RefundPolicy
 from billing.services import consumption
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from billing.due_work import BACKFILL_NOTIFICATIONS
 from billing.errors import StoreUnavailable
 from billing.models import BackfillCursor, BackfillScope, Environment
 from billing.services import notifications
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

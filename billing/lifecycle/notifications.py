@@ -17,7 +17,7 @@ from billing.due_work import APPLY_NOTIFICATIONS
 from billing.lifecycle import notification_handlers
 from billing.models import Notification, PayloadKind
 from billing.services import unreadable
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

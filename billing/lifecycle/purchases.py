@@ -13,7 +13,7 @@ from billing.due_work import CONFIRM_PURCHASES, SYNC_PURCHASES, UPDATE_ACCOUNT_T
 from billing.errors import StoreUnavailable, UnreadablePurchase
 from billing.models import AppAccountTokenUpdate, Environment, Purchase, UnconfirmedPurchase
 from billing.services import confirmation, purchases
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 from rendio.common.errors import Refusal, RequestInProgress
 
 logger = structlog.get_logger(__name__)

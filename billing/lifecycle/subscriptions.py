@@ -16,7 +16,7 @@ from billing.due_work import CHECK_SUBSCRIPTIONS
 from billing.errors import StoreUnavailable
 from billing.models import Environment, PayloadKind, Subscription
 from billing.services import purchases, subscriptions, unreadable
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from billing.models import (
     UnreadablePayload,
 )
 from billing.services import notifications, purchases, subscriptions, unreadable
-from rendio.common.due_work import due_work
+from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 

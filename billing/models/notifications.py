@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.purchases import Environment
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 from rendio.common.ids import uuid7
 
 

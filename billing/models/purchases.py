@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 from rendio.common.ids import uuid7
 
 # 100 %, in Apple's unit for shares of a price: thousandths of a percent.

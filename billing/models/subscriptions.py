@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models.purchases import Environment, Purchase
-from rendio.common.due import DueRow
+from rendio.common.background.due_rows import DueRow
 from rendio.common.ids import uuid7
 
 

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from credits.models import Lot, Wallet
 from credits.services.entries import expire
-from rendio.common.due import for_each_logged
+from rendio.common.background.due_rows import for_each_logged
 
 
 def extend_expiry(*, transaction_id: str, until: datetime) -> None:

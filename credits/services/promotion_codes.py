@@ -16,8 +16,8 @@ from credits.models import Kind, PromotionCode, Redemption, Source, Wallet
 from credits.services.entries import add_lot
 from credits.services.wallets import check_can_spend, lock_wallet
 from rendio.common.errors import InvalidInput, NotFound
+from rendio.common.text.visible_text import is_visible
 from rendio.common.times import iso
-from rendio.common.visible_text import is_visible
 
 logger = structlog.get_logger(__name__)
 

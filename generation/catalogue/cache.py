@@ -21,7 +21,7 @@ from generation.catalogue.responses import model_answer, theme_answer
 from generation.catalogue.specs import ModelSpec, RouteSpec, ThemeSpec, to_spec
 from generation.errors import InvalidModel
 from generation.models import GenerationModel, Theme
-from rendio.common.collation import sort_key
+from rendio.common.text.collation import sort_key
 from rendio.common.ttl_cache import ttl_cache
 
 logger = structlog.get_logger(__name__)

@@ -21,7 +21,7 @@ from generation.errors import InvalidPrompt
 from generation.models import Job, JobStatus, Upload
 from rendio.common.errors import InvalidInput
 from rendio.common.outbound import http
-from rendio.common.visible_text import has_visible
+from rendio.common.text.visible_text import has_visible
 from rendio.common.web.body import Body, BodyField, optional_id
 from rendio.common.web.fields import StrictCharField
 

@@ -25,8 +25,8 @@ from generation.providers.base import (
     Running,
     Unknown,
 )
-from rendio.common.due import for_each_logged, lease_due
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_rows import for_each_logged, lease_due
+from rendio.common.background.due_work import due_batch
 
 BATCH = CANCEL_JOBS.batch
 # Pause before a failed cancellation is tried again.

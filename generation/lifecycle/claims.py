@@ -11,7 +11,7 @@ from generation.due_work import JOB_LEASE
 from generation.lifecycle import dead_letters, settle
 from generation.models import DeadKind, Job, Stage
 from generation.providers.base import FailureReason
-from rendio.common.due import for_each_logged, lease_due
+from rendio.common.background.due_rows import for_each_logged, lease_due
 
 MAX_LOST_LEASES = 5
 

@@ -14,7 +14,7 @@ import structlog
 
 from generation.models import Job
 from generation.providers.base import Unknown
-from rendio.common.due import for_each_logged
+from rendio.common.background.due_rows import for_each_logged
 from rendio.common.observability import request_id
 
 logger = structlog.get_logger(__name__)

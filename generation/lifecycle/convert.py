@@ -26,7 +26,7 @@ from generation.providers.base import FailureReason, Unknown
 from generation.video_files import playability, process
 from generation.video_files.media_info import UnusableFile
 from generation.video_files.process import ProcessFailed
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_work import due_batch
 
 logger = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from generation.models import (
     Stage,
     WebhookDelivery,
 )
-from rendio.common import wakeup
+from rendio.common.background import wakeup
 from rendio.common.errors import InvalidState
 
 logger = structlog.get_logger(__name__)

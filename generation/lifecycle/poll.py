@@ -26,7 +26,7 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.base import Done, FailureReason, Handle, Running, Unknown
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_work import due_batch
 
 BATCH = POLL_JOBS.batch
 STAGES = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]

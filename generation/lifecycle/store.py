@@ -33,7 +33,7 @@ from generation.video_files import IMAGE_NAME, mp4_boxes, playability, process
 from generation.video_files.media_info import MediaInfo, UnusableFile
 from generation.video_files.playability import RequiredChange
 from generation.video_files.process import ProcessFailed
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_work import due_batch
 from rendio.common.outbound import http
 
 logger = structlog.get_logger(__name__)

@@ -36,8 +36,8 @@ from generation.providers.base import (
     SubmitResult,
     Unknown,
 )
-from rendio.common.due import for_each_logged
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_rows import for_each_logged
+from rendio.common.background.due_work import due_batch
 from rendio.common.observability import metrics
 
 logger = structlog.get_logger(__name__)

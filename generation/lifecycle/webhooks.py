@@ -30,8 +30,8 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.parsing import clean_text
-from rendio.common.due import for_each_logged
-from rendio.common.due_work import due_batch
+from rendio.common.background.due_rows import for_each_logged
+from rendio.common.background.due_work import due_batch
 
 logger = structlog.get_logger(__name__)
 

@@ -22,8 +22,8 @@ from django.conf import settings
 
 from generation.models import BlockedTerm
 from generation.moderation.base import Content, Flag, Moderator, TextContent
+from rendio.common.text.visible_text import BLANK, IGNORABLE
 from rendio.common.ttl_cache import ttl_cache
-from rendio.common.visible_text import BLANK, IGNORABLE
 
 logger = structlog.get_logger(__name__)
 

@@ -39,9 +39,9 @@ from generation.models import (
     Violation,
     WebhookDelivery,
 )
-from rendio.common.due_work import DueWork
+from rendio.common.background.due_work import DueWork
+from rendio.common.background.purge import BATCH
 from rendio.common.ids import lowest_uuid7
-from rendio.common.purge import BATCH
 from tests.accounts.conftest import Installation, Person
 from tests.generation.conftest import signer, stub_server  # noqa: F401 - fixtures
 from tests.generation.uploads.conftest import storage  # noqa: F401 - a fixture

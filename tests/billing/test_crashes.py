@@ -32,7 +32,7 @@ from billing.appstore import verifier
 from billing.lifecycle import notification_handlers
 from billing.models import Notification
 from billing.services import purchases
-from rendio.common.due import claim_due
+from rendio.common.background.due_rows import claim_due
 now = timezone.now()
 notice = verifier.read_notification(os.environ["TEST_PAYLOAD"])
 """

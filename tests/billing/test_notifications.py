@@ -13,7 +13,7 @@ from billing.due_work import APPLY_NOTIFICATIONS, SYNC_PURCHASES
 from billing.lifecycle import notification_handlers
 from billing.models import Notification, Purchase
 from billing.services import receive, upsert_from_apple
-from rendio.common.due import claim_due
+from rendio.common.background.due_rows import claim_due
 from tests.billing.conftest import (
     FIFTY,
     TEN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from generation.models import Theme
-from rendio.common.collation import AsRead, sort_key
+from rendio.common.text.collation import AsRead, sort_key
 from tests.helpers.model_ids import SORA
 
 # As ICU 77 sorts them, in CLDR's order of each language.

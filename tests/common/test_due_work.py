@@ -17,8 +17,16 @@ from generation.models import FileDeletion, Job, Stage
 from rendio import beat_scheduler
 from rendio.beat_scheduler import Scheduler
 from rendio.celery import app
-from rendio.common.due import DueRow, lease_due
-from rendio.common.due_work import DueLookup, DueRows, DueWork, _kinds, due_batch, due_work, kinds
+from rendio.common.background.due_rows import DueRow, lease_due
+from rendio.common.background.due_work import (
+    DueLookup,
+    DueRows,
+    DueWork,
+    _kinds,
+    due_batch,
+    due_work,
+    kinds,
+)
 from tests.helpers.job_driver import create_job
 
 

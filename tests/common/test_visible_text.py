@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rendio.common.visible_text import has_visible
+from rendio.common.text.visible_text import has_visible
 
 UNSEEN = {
     "nothing": "",

@@ -14,8 +14,8 @@ from django.db import transaction
 
 from rendio.beat_scheduler import MAX_WAITING_LONG_INTERVAL, Scheduler
 from rendio.celery import app
-from rendio.common import wakeup
-from rendio.common.due_work import kinds
+from rendio.common.background import wakeup
+from rendio.common.background.due_work import kinds
 from tests.helpers.wait import wait_for
 
 TASK = "generation.submit_due"

@@ -6,7 +6,7 @@ import pytest
 
 from generation.models import Job, ProviderRequest, RequestState, Stage
 from rendio.celery import app
-from rendio.common.due_work import kinds
+from rendio.common.background.due_work import kinds
 from tests.helpers.job_driver import ended, submissions
 from tests.helpers.wait import wait_for
 

@@ -25,7 +25,7 @@ from generation.due_work import (
 from generation.lifecycle import attempts, claims, poll, store, submit
 from generation.models import FileDeletion, Job, JobStatus, ProviderRequest, Stage
 from generation.video_files import process
-from rendio.common.due import DRAIN_SECONDS
+from rendio.common.background.due_rows import DRAIN_SECONDS
 from rendio.common.ids import uuid7
 from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import (

@@ -22,8 +22,9 @@ from adminops.models import Heartbeat
 from adminops.monitoring import heartbeats
 from rendio import beat_scheduler, metrics_endpoint
 from rendio.celery import app
-from rendio.common import background, wakeup
-from rendio.common.background import BackgroundThread
+from rendio.common.background import threads as thread_background
+from rendio.common.background import wakeup
+from rendio.common.background.threads import BackgroundThread
 from rendio.local.data_dir import PROJECT
 from tests.helpers.phone import Phone
 from tests.helpers.wait import wait_for
@@ -193,7 +194,7 @@ def thread():
     for one, is_over in threads:
         is_over.set()
         one.join(timeout=5)
-        background._threads.pop(one.name)
+        thread_background._threads.pop(one.name)
 
 
 def problems(client):
@@ -248,4 +249,4 @@ def test_every_background_thread_is_in_the_table_of_threads():
 
     assert names == {name for name, _test in rows}
     assert {test for _name, test in rows} <= set(globals())
-    assert [file.name for file in raw] == ["background.py"]
+    assert [file.name for file in raw] == ["threads.py"]

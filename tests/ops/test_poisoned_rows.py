@@ -11,7 +11,7 @@ from accounts.models import Push, PushOutcome
 from credits import services as credit_services
 from credits.models import Wallet
 from generation.models import FileDeletion
-from rendio.common.due import claim_due, for_each_logged, run_all
+from rendio.common.background.due_rows import claim_due, for_each_logged, run_all
 from tests.accounts.test_pushes import answer, enqueue_push, send
 from tests.helpers.phone import Phone
 from tests.helpers.wallet import NOW, TestWallet

@@ -32,7 +32,7 @@ from adminops.admin.generation.catalogue_forms import (
 from adminops.models import AdminAction, PendingApproval
 from generation.models import GenerationModel, ProviderRoute, Theme
 from generation.providers import provider_choices
-from rendio.common.collation import AsRead
+from rendio.common.text.collation import AsRead
 
 FIELDS: dict[type[models.Field[Any, Any]], dict[str, Any]] = {
     models.JSONField: {

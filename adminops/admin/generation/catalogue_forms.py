@@ -18,7 +18,7 @@ from adminops.admin.visible_text import VisibleTextForm
 from generation.catalogue.orders import PROMPT_MAX, PROMPT_MIN_VISIBLE, is_valid_prompt
 from generation.models import GenerationModel, ModelKind, PricingType, ProviderRoute, Theme
 from generation.providers import provider_choices
-from rendio.common.visible_text import has_visible
+from rendio.common.text.visible_text import has_visible
 
 if TYPE_CHECKING:
     from django.forms import BaseInlineFormSet

@@ -28,7 +28,7 @@ from adminops.models import AdminAction
 from generation.models import BlockedTerm, Sanction, Violation
 from generation.moderation import sanctions
 from generation.moderation.blocklist import Term, blocklist
-from rendio.common.collation import AsRead
+from rendio.common.text.collation import AsRead
 
 STEP_COLOURS = {
     Sanction.NONE: "",

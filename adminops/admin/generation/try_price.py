@@ -21,7 +21,7 @@ from adminops.admin.generation.catalogue_forms import ObjectField, check_multipl
 from adminops.reports import price_simulation
 from generation.catalogue.specs import to_spec
 from generation.models import GenerationModel, PricingType
-from rendio.common.collation import AsRead
+from rendio.common.text.collation import AsRead
 
 
 class PriceForm(forms.Form):

@@ -32,9 +32,9 @@ from adminops.models import AdminAction, Incident, IncidentKind, PendingApproval
 from generation.models import GenerationModel, ProviderRoute
 from generation.providers import provider_choices
 from rendio.common import clock
-from rendio.common.collation import AsRead
 from rendio.common.errors import Refusal
 from rendio.common.ids import uuid7
+from rendio.common.text.collation import AsRead
 
 
 def _datetime(label: str) -> forms.DateTimeField:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from adminops.admin.base import ModelAdmin
-from rendio.common.collation import AsRead
+from rendio.common.text.collation import AsRead
 
 # django.contrib.auth.admin has registered its own page.
 admin.site.unregister(Group)

@@ -8,7 +8,7 @@ from uuid import UUID
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from rendio.common.visible_text import has_visible
+from rendio.common.text.visible_text import has_visible
 
 
 class TextUUIDField(serializers.UUIDField):

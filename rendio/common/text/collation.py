@@ -17,7 +17,7 @@ from typing import Any
 from django.db import models
 from django.db.models.functions import Collate, Lower
 
-from rendio.common.visible_text import is_visible
+from rendio.common.text.visible_text import is_visible
 
 # Letters with a place of their own, by language: each comes after all words with the letter named.
 _OWN_LETTERS = {

@@ -12,7 +12,7 @@ from functools import partial
 
 from django.db import models
 
-from rendio.common.due import drain, run_all
+from rendio.common.background.due_rows import drain, run_all
 
 BATCH = 1000
 SECONDS = 5

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 from django.db import models, transaction
 
-from rendio.common import shutdown
+from rendio.common.background import shutdown
 
 logger = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any
 from celery import current_app
 from django.db import transaction
 
-from rendio.common.background import BackgroundThread
+from rendio.common.background.threads import BackgroundThread
 
 logger = logging.getLogger(__name__)
 

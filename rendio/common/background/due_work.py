@@ -22,9 +22,10 @@ from django.db.models import F, IntegerField, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils.module_loading import autodiscover_modules
 
-from rendio.common import clock, wakeup
+from rendio.common import clock
+from rendio.common.background import wakeup
+from rendio.common.background.due_rows import DueRow, claim_due, drain, for_each_logged
 from rendio.common.db import prepared_cursor
-from rendio.common.due import DueRow, claim_due, drain, for_each_logged
 
 Row_contra = TypeVar("Row_contra", bound=DueRow, contravariant=True)
 Row = TypeVar("Row", bound=DueRow)
@@ -136,7 +137,8 @@ def due_work(
     """Decorate the handler of one row of `kind`, whose rows are of one model (`DueRow`).
 
     The handler runs outside of any transaction. An exception is logged, and the row is due again
-    later; an exception of `stop_on` ends the batch (rendio.common.due.for_each_logged).
+    later; an exception of `stop_on` ends the batch
+    (rendio.common.background.due_rows.for_each_logged).
     """
     [due_rows] = kind.rows
 
