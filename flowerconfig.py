@@ -1,5 +1,5 @@
 """Flower reads this at each start from the project's folder: it does not start without a login, and
-then shows and changes nothing. What its command line says about the address wins."""
+then shows and changes nothing. An address on Flower's command line has precedence."""
 
 import os
 

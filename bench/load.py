@@ -1,8 +1,8 @@
 """The load generator: `python -m bench.load` with a plan on standard input.
 
-A process of its own, and as cheap as possible, since it shares the machine with what it measures:
-it sends prepared requests over kept connections, each as soon as the previous one is answered, and
-reads only the status and length of responses.
+A process of its own, and as cheap as possible, since it shares the machine with the measured
+processes. It sends prepared requests over open connections, each as soon as the previous one is
+answered, and reads only the status and length of responses.
 """
 
 from __future__ import annotations

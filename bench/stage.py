@@ -39,7 +39,7 @@ def run(
     *,
     failures: tuple[type[Exception], ...] = (ServerFailed,),
 ) -> int:
-    """Call `drive` with an empty data folder of this name, and end what it started.
+    """Call `drive` with an empty data folder of this name, and stop the processes that it started.
 
     Returns the exit code of `drive`. If another run owns the folder, or `drive` raises
     one of `failures`, prints it and returns 1.

@@ -1,4 +1,4 @@
-"""What billing does upon signals of accounts, in the sender's transaction."""
+"""Receivers of accounts' signals, in the sender's transaction."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def _move_unconfirmed(from_user_id: UUID, into_user_id: UUID) -> None:
 
 
 def delete_personal_data(*, user_id: UUID, **_: Any) -> None:
-    """Delete what Apple sent in full. Purchases stay for the ledger, as its entries do.
+    """Delete Apple's signed data. Purchases stay, because ledger entries refer to them.
 
-    Later news from Apple about these purchases is still stored and applied: a refund claws back
+    Later notifications about these purchases are still stored and applied: a refund claws back
     credits from the closed wallet, a new purchase waits for support (PendingReason.ACCOUNT_CLOSED).
     """
     bought = Purchase.objects.filter(user_id=user_id).values("transaction_id")

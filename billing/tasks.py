@@ -19,7 +19,7 @@ from billing.models import Notification, UnreadablePayload
 from rendio.common.background.due_work import due_batch
 from rendio.common.background.purge import delete_batch, run_deletes
 
-# Longer than Apple's history goes back (180 days): what is deleted here would come again.
+# Longer than Apple's history goes back (180 days): a deleted notification would be fetched again.
 RETENTION = timedelta(days=200)
 
 

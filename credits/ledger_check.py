@@ -47,7 +47,7 @@ _CHECKS = {
                    sum(debt_change) OVER (PARTITION BY wallet_id ORDER BY number) AS running
             FROM credits_ledgerentry) replay
         WHERE running <> debt_after""",
-    # A merge moves it without what expired: summed over a wallet and those merged into it.
+    # A merge moves it without the expired credits: summed over a wallet and those merged into it.
     "lifetime total is not what was granted": """
         WITH RECURSIVE part AS (
             SELECT id AS root_id, id, lifetime_total FROM credits_wallet

@@ -49,7 +49,7 @@ class Kind(models.TextChoices):
     ADJUSTMENT = "adjustment"  # correction by support, up or down
     REVOCATION = "revocation", "Clawback"  # for a store refund; spent credits become debt
     REVERSAL = "reversal", "Clawback reversal"  # the store refund was reversed
-    EXPIRY = "expiry"  # what was left of a lot at its expiry
+    EXPIRY = "expiry"  # the rest of a lot at its expiry
     TRANSFER = "transfer"  # lots moved between wallets by a merge
 
 
@@ -109,7 +109,7 @@ class Lot(models.Model):
         "debt from clawback", default=0, db_default=0, db_column="owed"
     )
     revoked_at = models.DateTimeField(null=True, blank=True)
-    # A second welcome grant or code: a merge expired what was left. Only refunds of jobs still
+    # A second welcome grant or code: a merge expired the rest. Only refunds of jobs still
     # return to the lot, within the limits of credits.services.superseded.
     superseded_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

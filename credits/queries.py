@@ -1,4 +1,4 @@
-"""Reads for other apps: balances, history, and what became of a purchase's credits."""
+"""Reads for other apps: balances, history, and the use of a purchase's credits."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def total_debt(user_ids: Collection[UUID]) -> int:
 
 @dataclass(frozen=True)
 class LotUsage:
-    """What became of the credits that a transaction granted."""
+    """The use of the credits that a transaction granted."""
 
     brought: int  # including the part that repaid a debt: it had been spent before
     used: int  # spent, and not refunded since

@@ -84,8 +84,8 @@ _gave_up_at = float("-inf")
 def _limit_database_wait() -> Iterator[None]:
     """Limit the wait for PostgreSQL to DATABASE_SECONDS in all.
 
-    Pages may be requested while an earlier one still waits: for the same time after a wait that
-    timed out, the next ones fail at once. Raises what Django raises.
+    Pages may be requested while an earlier page still waits: for the same time after a wait that
+    timed out, the next pages fail at once. Raises Django's database errors.
     """
     global _gave_up_at
     if time.monotonic() - _gave_up_at < DATABASE_SECONDS:

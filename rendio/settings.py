@@ -114,7 +114,7 @@ INSTALLED_APPS = [
     "adminops",
 ]
 MIDDLEWARE = [
-    # The first and the last, so that what lies between counts.
+    # The first and the last middleware, so that the time of all others is measured.
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "rendio.common.observability.request_id.RequestIdMiddleware",
     "rendio.common.web.headers.SecurityHeadersMiddleware",
@@ -276,7 +276,7 @@ DATABASES = {
             DATABASE_ADDRESS,
             defaults={
                 "connect_timeout": 5,
-                # A peer that vanished without closing, in milliseconds: what was sent is not
+                # A peer that vanished without closing, in milliseconds: sent data is not
                 # acknowledged.
                 "tcp_user_timeout": 8_000,
                 "application_name": "rendio",

@@ -1,4 +1,4 @@
-"""OpenAI's moderation endpoint. Flags only what `/control/moderation` says.
+"""OpenAI's moderation endpoint. Flags only the words that `/control/moderation` set.
 
 A list of texts gets a result for each text, a list of parts gets one result. Images are flagged in
 the image categories only.

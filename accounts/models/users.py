@@ -73,7 +73,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(null=True, blank=True)  # noqa: DJ001
     is_guest = models.BooleanField("guest", default=True)
     is_staff = models.BooleanField("staff", default=False)
-    # As it was set; `tier_at` says what it is now.
+    # As it was set; `tier_at` gives the tier at a time.
     tier = models.CharField(max_length=10, choices=Tier.choices, default=Tier.FREE)
     tier_until = models.DateTimeField(
         "tier ends at",

@@ -203,7 +203,7 @@ def _save_identity(
     *,
     now: datetime,
 ) -> None:
-    """Store what this sign-in says. Apple sometimes omits the address."""
+    """Store the data of this sign-in. Apple sometimes omits the address."""
     if identity.email:
         apple.email = account.email = identity.email
         apple.email_verified = identity.email_verified

@@ -69,7 +69,7 @@ def check_device(
     """Sign in the device's user; an unknown device gets a new guest.
 
     Calls Apple: must not run inside a transaction. Raises InvalidDevice, IdentityServiceUnavailable
-    (nothing is lost, the phone retries), AccountSuspended, and what the limiter raises.
+    (nothing is lost, the phone retries), AccountSuspended, and the limiter's errors.
     """
     public_id = installations.public_id(device_id)
     try:

@@ -97,7 +97,7 @@ def perform_or_request_approval(
     """Perform the action, or store it for approval, in a logged transaction (log_action).
 
     Returns the value of the handler's result, or the PendingApproval. Raises Forbidden,
-    InvalidInput, InvalidState, and what the handler raises.
+    InvalidInput, InvalidState, and the handler's errors.
     """
     with log_action(action, staff_action, secrets=secrets, durable=durable) as log:
         handler = _handlers[action]
@@ -143,7 +143,7 @@ def _request_approval(
 def approve(staff_action: StaffAction, *, approval_id: UUID) -> Any:
     """Perform a pending action as of now; returns the value of its result.
 
-    Raises Forbidden, InvalidInput, NotFound, and what the handler raises. Raises InvalidState if
+    Raises Forbidden, InvalidInput, NotFound, and the handler's errors. Raises InvalidState if
     the actor may not decide about it, or if the action would by now move more credits than
     requested.
     """

@@ -96,8 +96,8 @@ def log_action(
     """Authorize an action, run the block, and write the audit log entry, in one transaction.
 
     The block makes the change and sets `before` and `after` of the draft. Opens the outermost
-    transaction; with `durable=False` it joins the caller's. Raises what authorize raises, and
-    InvalidState if the form was submitted before; the block's changes are then rolled back.
+    transaction; with `durable=False` it joins the caller's. Raises as `authorize`, and InvalidState
+    if the form was submitted before; the block's changes are then rolled back.
     """
     with transaction.atomic(durable=durable):
         draft = AuditLogDraft(action, authorize(action, staff_action, secrets=secrets), subject_id)

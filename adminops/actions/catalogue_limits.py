@@ -20,9 +20,9 @@ MAX_PRODUCT_CREDITS = 100_000
 MIN_PRICE_USD, MAX_PRICE_USD = Decimal("0.01"), Decimal(1000)
 # Of the settings that change a price. An edit with more combinations needs a second person.
 MAX_COMBINATIONS = 5_000
-# Fields of a product, other than the credits, that decide what a customer gets for a payment.
+# Fields of a product, besides the credits, that determine a customer's return for a payment.
 _PRODUCT_FIELDS = ("product_id", "kind", "period", "rollover")
-# Fields of a route that decide what is ordered at the provider and its cost. The position is free:
+# Fields of a route that determine the order at the provider and its cost. The position is free:
 # every route has been approved.
 _ROUTE_FIELDS = (
     "provider",

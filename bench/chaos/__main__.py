@@ -34,7 +34,7 @@ TICK_SECONDS = 0.1
 BLOWS_SECONDS = (1.0, 4.0)
 TROUBLES_SECONDS = (0.5, 2.0)
 SETTINGS = {
-    # Short, so that what hangs ends within the run.
+    # Short, so that a hanging request ends within the run.
     "JOB_SUBMIT_DEADLINE_SECONDS": "20",
     "JOB_START_DEADLINE_SECONDS": "30",
     "JOB_RUN_DEADLINE_SECONDS": "30",

@@ -64,7 +64,7 @@ def is_anything_late() -> bool:
 @dataclass(frozen=True)
 class Verdict:
     figures: dict[str, int]
-    # Descriptions of what was lost, duplicated or left open.
+    # Descriptions of lost, duplicated and unfinished work.
     losses: list[str]
 
 

@@ -1,4 +1,4 @@
-"""What each type of notification does, or why it is ignored.
+"""The effect of each type of notification, or the reason why it is ignored.
 
 Apple, "notificationType": https://developer.apple.com/documentation/appstoreservernotifications. A
 handler applies a state as of when it was signed, so it may run twice, late and in any order. It

@@ -1,4 +1,4 @@
-"""Ask Apple about subscriptions whose access has ended without news.
+"""Ask Apple about subscriptions that ended without a notification.
 
 Notifications of renewals may be lost: Apple's sandbox sends each once. Apple is asked once for each
 end, shortly after it. Gaps before the latest period are found by the daily backfill.

@@ -1,7 +1,7 @@
 """Products, purchases, subscriptions, and messages of the App Store.
 
-Only billing.services and billing.lifecycle write to these tables. They store what Apple says; the
-ledger (credits) stores what became of the credits.
+Only billing.services and billing.lifecycle write to these tables. They store Apple's data; the
+ledger (credits) stores the use of the credits.
 """
 
 from __future__ import annotations

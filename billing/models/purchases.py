@@ -42,7 +42,7 @@ FREE_TRIAL = "FREE_TRIAL"
 
 
 class Rollover(models.TextChoices):
-    """What becomes of unspent credits at the end of a subscription's period."""
+    """The treatment of unspent credits at the end of a subscription's period."""
 
     KEEP = "keep"
     LAPSE = "lapse", "Expire"

@@ -1,8 +1,8 @@
 """Apple's consumption requests: questions about a purchase for which a refund was requested.
 
 Data is sent only if the customer has consented (record-consent, kind `consumption`). The ledger
-also tells what was delivered: a job that ends without its video is refunded in the same
-transaction.
+also shows whether the credits bought a result: a job that ends without its video is refunded in the
+same transaction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The periods of a subscription: which one is current, and what an upgrade cuts off.
+"""The periods of a subscription: the current one, and the part that an upgrade replaces.
 
 Each period is a purchase, as Apple last signed it. Everything follows from the periods alone, so
 the order in which they became known makes no difference.

@@ -1,4 +1,4 @@
-"""Purchases: store what Apple says, then make the ledger agree with it.
+"""Purchases: store Apple's data, then make the ledger agree with them.
 
 Guarantee: a transaction is granted once, and the refunded share is clawed back, no more and no
 less. Both follow from the row alone: `upsert_from_apple` stores what Apple signed last (not what
@@ -49,7 +49,7 @@ class SyncResult:
 
 @transaction.atomic(durable=True)
 def upsert_from_apple(apple_transaction: Transaction, *, now: datetime) -> Purchase:
-    """Store what Apple says and make the purchase due. Data older than the stored one changes
+    """Store Apple's data and make the purchase due. Data older than the stored one changes
     nothing.
     """
     purchase, is_new = Purchase.objects.select_for_update().get_or_create(

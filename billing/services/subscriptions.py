@@ -1,6 +1,6 @@
 """Subscriptions, and the tier of their users.
 
-Guarantee: a subscription's state depends only on what Apple signed, not on order, repetition or
+Guarantee: a subscription's state depends only on Apple's signed data, not on order, repetition or
 sender. Its periods are purchases; `upsert_from_apple` stores the latest renewal
 info; `sync_subscription` derives the rest from both. The tier is stored with its end, so it ends on
 time even without a notification.

@@ -44,7 +44,7 @@ def normalize_code(typed: str) -> str:
 
 @dataclass(frozen=True)
 class Redeemed:
-    """`credits_added`: what reached the balance, after debt and the maximum balance."""
+    """`credits_added`: the increase of the balance, after debt and the maximum balance."""
 
     credits_added: int
     credits_remaining: int

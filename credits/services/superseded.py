@@ -32,7 +32,7 @@ def expiry_reason(lot: Lot) -> str:
 
 
 def expire_excess(wallet: Wallet, *, now: datetime) -> None:
-    """Expire what superseded lots of a locked wallet hold beyond the amount of the counted lots.
+    """Expire credits of a locked wallet's superseded lots beyond the amount of the counted lots.
 
     One query if no superseded lot holds credits, which is nearly always so.
     """

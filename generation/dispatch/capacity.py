@@ -1,4 +1,4 @@
-"""Free slots of each provider key: what its circuit breaker, its concurrency limit and the
+"""Free slots of each provider key: as many as its circuit breaker, its concurrency limit and the
 provider's spend cap leave."""
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Moderator(ABC):
     """A moderator. settings.MODERATION refers to it by name."""
 
     name: ClassVar[str]
-    # The third party that receives what users send. None for our own moderators.
+    # The third party that receives the users' content. None for our own moderators.
     third_party: ClassVar[str | None] = None
 
     @abstractmethod

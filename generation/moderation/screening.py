@@ -41,7 +41,7 @@ def is_enabled() -> bool:
 
 
 def third_parties() -> set[str]:
-    """Return the third parties that receive what users send."""
+    """Return the third parties that receive the users' content."""
     asked = (_moderators[name].third_party for name in settings.MODERATION)
     return {party for party in asked if party}
 

@@ -1,4 +1,4 @@
-"""The provider contract: what every provider adapter implements, and the result types of each call.
+"""The provider contract: the methods of every provider adapter, and the result types of each call.
 
 An adapter translates to and from the provider's wire format. It writes no rows and decides nothing
 about jobs or money. It never raises for the provider's behaviour. A response that the adapter

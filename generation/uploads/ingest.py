@@ -52,7 +52,7 @@ def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
 def ingest_url(*, user_id: UUID, url: str, now: datetime) -> Upload:
     """Download an image and ingest it for an order.
 
-    Raises what `ingest_bytes` raises, InvalidInput if the download fails, RateLimited while another
+    Raises as `ingest_bytes`; InvalidInput if the download fails; RateLimited while another
     download of this user runs.
     """
     quota.require_space(user_id=user_id, size_bytes=0, now=now)

@@ -64,8 +64,8 @@ def create_form(*, user_id: UUID, now: datetime) -> UploadForm:
 def complete_upload(*, user_id: UUID, direct_id: UUID, now: datetime) -> Upload:
     """Check the uploaded object and ingest it.
 
-    Raises what `ingest.ingest_bytes` raises, and NotFound if nothing was uploaded or the form
-    belongs to another user.
+    Raises as `ingest.ingest_bytes`, and NotFound if nothing was uploaded or the form belongs to
+    another user.
     """
     name = _object_name(user_id, direct_id)
     upload = ingest.ingest_bytes(user_id=user_id, content=_read_object(name), now=now)

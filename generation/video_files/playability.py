@@ -1,4 +1,4 @@
-"""What iPhones play, and the change that any other video needs.
+"""Which videos iPhones play, and the conversion that any other video needs.
 
 Apple devices decode H.264 up to High Profile and HEVC up to Main 10
 (https://developer.apple.com/documentation/http_live_streaming/hls_authoring_specification_for_apple_devices,
@@ -29,7 +29,7 @@ class RequiredChange(Enum):
 
     NONE = "none"
     RETAG = "retag"  # change the four-character code in the header
-    CONVERT = "convert"  # convert what is not playable
+    CONVERT = "convert"  # convert the streams that do not play
 
 
 def required_change(info: MediaInfo) -> RequiredChange:

@@ -60,7 +60,7 @@ def skew() -> timedelta:
 def synchronize() -> None:
     """Measure the offset to PostgreSQL's clock, unless measured within SYNC_INTERVAL_SECONDS.
 
-    One query. Raises what Django raises.
+    One query. Raises Django's database errors.
     """
     global _measured
     if _measured and time.monotonic() - _measured.monotonic < SYNC_INTERVAL_SECONDS:

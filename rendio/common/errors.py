@@ -138,8 +138,7 @@ class RequestInProgress(Refusal):
 
 
 class InvalidState(Refusal):
-    """The object's state does not allow the action. `problem`, where given, says why; staff read
-    it as a sentence."""
+    """The object's state does not allow the action. `problem`: the reason, a sentence for staff."""
 
     code = "ERR_4019"
     type = "INVALID_STATE"
@@ -210,7 +209,7 @@ def handle_exception(exception: Exception, context: dict[str, Any]) -> Response:
 
 
 def refusal_response(exception: Exception) -> JsonResponse:
-    """The same envelope where REST framework does not reach: middleware, the URL resolver."""
+    """The same envelope for code outside REST framework: middleware, the URL resolver."""
     refusal = _as_refusal(exception)
     answer = JsonResponse(envelope(refusal), status=refusal.status, headers=refusal.headers)
     vars(answer)[_REFUSAL] = refusal
@@ -218,7 +217,7 @@ def refusal_response(exception: Exception) -> JsonResponse:
 
 
 def find_refusal(answer: HttpResponse) -> Refusal | None:
-    """Why this answer refuses; None where it does not."""
+    """The refusal that a response contains; None if it contains none."""
     return vars(answer).get(_REFUSAL)
 
 

@@ -58,8 +58,8 @@ class KeyRing:
     def secret(self, label: str) -> str:
         """The secret of that label, else the first one, else "".
 
-        A label that has gone leaves submissions made under it: its successor may well be of the
-        same account, and where it is not, nothing is lost.
+        The fallback is for submissions that were made under a label that was removed: the first key
+        may belong to the same account, and if not, nothing is lost.
         """
         secrets = self._secrets()
         return secrets.get(label) or next(iter(secrets.values()), "")

@@ -1,7 +1,7 @@
 """/openapi.json: built by drf-spectacular from the apps' descriptions of their operations.
 
-Added here is what all operations share: authentication, limits, and every possible refusal in the
-envelope. Built once in each process.
+This module adds the parts that all operations share: authentication, limits, and every possible
+refusal in the envelope. Built once in each process.
 """
 
 from __future__ import annotations

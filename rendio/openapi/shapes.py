@@ -32,7 +32,7 @@ _KEYWORDS = frozenset(
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     }
 )
-# What may stand beside a `$ref` without changing which values it allows.
+# Keywords that may stand beside a `$ref` without changing the allowed values.
 _BESIDE_REF = frozenset({"$ref", "description", "deprecated", "readOnly", "writeOnly", "default"})
 
 

@@ -13,7 +13,7 @@ from billing.models import FraudScore
 
 @admin.register(FraudScore)
 class FraudScoreAdmin(ReadOnlyAdmin):
-    """Read-only. Held purchases are released on the page of the purchase."""
+    """Read-only. Purchases that await review are released on their own page."""
 
     list_display = ("who", "score", "reasons", "assessed_at")
     list_select_related = ("user",)

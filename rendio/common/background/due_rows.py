@@ -19,8 +19,8 @@ from rendio.common.background import shutdown
 
 logger = structlog.get_logger(__name__)
 
-# How long one task claims further batches. Other tasks get their turn, and the task ends long
-# before the time limit, which kills the process and what the process works on.
+# How long one task claims further batches, so that other tasks get their turn. Far below the time
+# limit of tasks, at which the process is killed together with its work.
 DRAIN_SECONDS = 30
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
@@ -115,7 +115,7 @@ def for_each_logged(
 
 
 def _release(items: Iterable[object]) -> None:
-    """Undo the claim of each row, but for a first pause."""
+    """Undo the claim of each row; the row is due after the first pause."""
     for row in items:
         if isinstance(row, DueRow):
             as_claimed = type(row)._default_manager.filter(pk=row.pk, due_at=row.due_at)

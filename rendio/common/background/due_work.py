@@ -195,7 +195,8 @@ class DueLookup:
         self._statement: tuple[str, tuple[Any, ...]] | None = None
 
     def find(self) -> set[tuple[DueWork, str]]:
-        """Each kind that has a due row, with the queue of the row. Raises what Django raises."""
+        """Each kind that has a due row, with the queue of the row. Raises Django's database
+        errors."""
         if self._statement is None:
             query = oldest_due([rows for _, rows in self._rows], now=Now()).query
             self._statement = query.sql_with_params()

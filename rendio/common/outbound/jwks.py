@@ -61,7 +61,7 @@ class KeySet(Generic[K]):
         key = self._first(fits)
         if not self._is_settled(key, asked_at):
             with self._lock:
-                # A thread that waited here uses what the thread before it has fetched.
+                # A thread that waited here uses the keys that the thread before it has fetched.
                 key = self._first(fits)
                 if self._tried_at < asked_at and not self._is_settled(key, time.monotonic()):
                     self._fetch()

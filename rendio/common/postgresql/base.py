@@ -115,7 +115,7 @@ def _logged(problem: session.Unusable) -> session.Unusable:
     return problem
 
 
-# Of this process: servers whose connections have been found whole, and problems that were logged.
+# Of this process: servers whose connections passed the checks, and problems that were logged.
 _checked: set[str] = set()
 _told: set[type[session.Unusable]] = set()
 
@@ -145,7 +145,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return True
         if self.connection.info.transaction_status != TransactionStatus.IDLE:
             return False
-        # Nothing is expected on an idle connection. What can be read is its end, or a notice that
+        # Nothing is expected on an idle connection. Data to read is its end, or a notice that
         # precedes its end.
         poll = select.poll()
         poll.register(self.connection.fileno(), select.POLLIN)

@@ -4,8 +4,8 @@ By the Unicode Collation Algorithm (UTS 10): letters first, regardless of case a
 accents, then case. Letters of our languages' alphabets have their own place (CLDR
 `common/collation/es.xml` and `tr.xml`). Other scripts follow Latin by code point.
 
-The same on every machine: neither the C library nor PostgreSQL is asked, whose orders differ by
-system and version.
+The same on every machine: the orders of the C library and of PostgreSQL differ by system and
+version, and are not used.
 """
 
 from __future__ import annotations

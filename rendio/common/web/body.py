@@ -40,7 +40,7 @@ class BodyField(Generic[T]):
         self.name = name
 
     def parse(self, body: dict[str, Any]) -> T:
-        """The value in this body. Raises what `read` raises."""
+        """The value in this body. Raises as `read`."""
         return self._read(body.get(self.name), self.name)
 
 

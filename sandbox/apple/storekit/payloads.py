@@ -78,7 +78,7 @@ class Transaction:
 
 @dataclass(kw_only=True)
 class Renewal:
-    """What happens to a subscription when its period ends."""
+    """The renewal behaviour of a subscription at the end of its period."""
 
     original_transaction_id: str
     product_id: str
