@@ -154,8 +154,10 @@ def approve(staff_action: StaffAction, *, approval_id: UUID) -> Any:
         handler, request = _handlers[action], _stored_request(approval, staff_action.now)
         impact = handler.impact(request)
         if abs(impact.credits) > approval.amount:
-            problem = f"It would now move {abs(impact.credits)} credits, not {approval.amount}."
-            raise InvalidState(problem=f"{problem} Decline it and request it again.")
+            problem = (
+                f"The action would now move {abs(impact.credits)} credits, not {approval.amount}."
+            )
+            raise InvalidState(problem=f"{problem} Decline the request and make a new one.")
         budgets.check_approval_budget(impact, staff_action)
         result = _perform(handler, request, impact, log)
         log.subject_type = SUBJECTS.get(action, Subject.USER)
@@ -219,7 +221,7 @@ def _check_independence(approval: PendingApproval, staff_action: StaffAction) ->
     if own_requests.exists():
         raise InvalidState(
             problem="You have requested an action for the same customer or row within a day."
-            " Somebody else has to decide."
+            " Another person has to decide."
         )
 
 

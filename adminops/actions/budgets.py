@@ -100,15 +100,15 @@ def approval_reason(impact: CreditImpact, staff_action: StaffAction) -> str:
         total = _max_given_to_customer(impact.customer_id, staff_action) + share
         if total > limit:
             return (
-                f"One member of staff gives one customer at most {limit} credits a day; it would"
-                f" be {_as_text(total)}."
+                f"A member of staff can give one customer at most {limit} credits a day; with this"
+                f" action, it would be {_as_text(total)}."
             )
     moved = get_usage(staff_action.actor.id, now=staff_action.now).moved
     total, budget = moved + abs(impact.credits), daily_budget()
     if budget and total > budget:
         return (
-            f"One member of staff moves at most {budget} credits a day; it would be"
-            f" {_as_text(total)}."
+            f"A member of staff can move at most {budget} credits a day; with this action, it"
+            f" would be {_as_text(total)}."
         )
     return ""
 
@@ -122,8 +122,8 @@ def check_approval_budget(impact: CreditImpact, staff_action: StaffAction) -> No
     total = get_usage(approver.id, now=staff_action.now).approved + abs(impact.credits)
     if total > budget:
         raise InvalidState(
-            problem=f"One person approves at most {budget} credits a day; it would be"
-            f" {_as_text(total)}. Somebody else, or a superuser, decides."
+            problem=f"One person can approve at most {budget} credits a day; with this action, it"
+            f" would be {_as_text(total)}. Another approver or a superuser has to decide."
         )
 
 

@@ -236,8 +236,7 @@ def _impact(
         before = None if request.arguments["is_new"] else _lock_row(action, request.subject)
         if _fingerprint(before) != request.arguments["seen"]:
             raise InvalidState(
-                problem="It was edited since: the request may not fit any more. Decline it and"
-                " request it again."
+                problem="The row was edited since. Decline the request and make a new one."
             )
         after = _edited(before, request.arguments)
         _check_bounds(action, after)

@@ -158,7 +158,9 @@ def _notification_impact(request: ActionRequest) -> CreditImpact:
         return _purchase_impact(purchase)
     # The purchase was not recorded when the notification was processed: its credits are unknown.
     is_limited = settings.SUPPORT_GRANT_LIMIT
-    return CreditImpact(approval_reason="Its purchase is unknown." if is_limited else "")
+    return CreditImpact(
+        approval_reason="The purchase of the notification is unknown." if is_limited else ""
+    )
 
 
 def _override_impact(request: ActionRequest) -> CreditImpact:

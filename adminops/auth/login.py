@@ -101,7 +101,7 @@ def seconds_to_wait(request: HttpRequest) -> int | None:
 def too_many_attempts_response(request: HttpRequest, seconds: int) -> TemplateResponse:
     logger.warning("staff_login_limited", ip=ratelimit.client_ip(request))
     text = (
-        "There were too many attempts to sign in from this address. "
+        "Too many sign-in attempts from this address. "
         f"Try again in {seconds} second{pluralize(seconds)}."
     )
     context = {**admin.site.each_context(request), "title": "Too many attempts", "text": text}

@@ -62,7 +62,7 @@ def verify_code(user: User, *, code: str) -> tuple[Device | None, str]:
     _lock(user)
     device = find_totp_device(user) if len(code) == DIGITS else _get_static_device(user)
     if device is None:
-        return None, "No app is set up any more."
+        return None, "The authenticator app is no longer set up."
     allowed, why = device.verify_is_allowed()
     if not allowed:
         seconds = (why["locked_until"] - clock.now()).total_seconds()
@@ -71,7 +71,7 @@ def verify_code(user: User, *, code: str) -> tuple[Device | None, str]:
     if device.verify_token(code):
         return device, ""
     logger.warning("second_factor_wrong", user_id=str(user.id))
-    return None, "This is not the code of the moment, or it was used before."
+    return None, "This code is not current, or was used before."
 
 
 @transaction.atomic
@@ -83,12 +83,12 @@ def enroll_device(user: User, *, key: str, code: str) -> tuple[TOTPDevice | None
     """
     _lock(user)
     if find_totp_device(user):
-        return None, "An app was set up meanwhile. Enter the code that it shows."
+        return None, "An authenticator app was set up meanwhile. Enter its current code."
     device = TOTPDevice(user=user, name="app", key=key)
     moment = TOTP(device.bin_key)
     moment.time = time.time()
     if not (key and len(code) == DIGITS and moment.verify(int(code), TOLERANCE_STEPS)):
-        return None, "This is not the code of the moment. Is the clock of your phone right?"
+        return None, "This code is not current. Check the clock of your phone."
     device.last_t = moment.t()
     device.save()
     logger.warning("second_factor_set_up", user_id=str(user.id))

@@ -100,7 +100,8 @@ def _mark_verified(request: HttpRequest, device: otp.Device) -> None:
         left = otp.count_recovery_codes(device.user)
         messages.warning(
             request,
-            f"That recovery code is used up; {left} are left. The sidebar leads to new ones.",
+            f"This recovery code is used up, and {left} are left. Generate new codes under Recovery"
+            " codes in the sidebar.",
         )
 
 

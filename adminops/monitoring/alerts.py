@@ -98,7 +98,7 @@ def _raise_spend(one: spend.CapStatus, percent: int, *, now: datetime) -> None:
         f" its cap of ${one.cap_usd:.2f}."
     )
     if percent == 100:
-        text += " Nothing is sent there until the period ends or the cap is raised."
+        text += " No jobs are submitted there until the period ends or the cap is raised."
     _raise(f"spend {one.provider} {one.period} {began} {percent}", text, now=now)
 
 

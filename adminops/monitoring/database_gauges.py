@@ -77,7 +77,7 @@ def _gauges(now: datetime) -> Iterator[Metric]:
     )
     yield _gauge(
         "clock_skew_seconds",
-        "How far the clock of a process is ahead of PostgreSQL's; negative where it is behind.",
+        "A process's clock minus PostgreSQL's, in seconds.",
         ["process"],
         (([process], seconds) for process, seconds in heartbeats.skews(now=now).items()),
     )

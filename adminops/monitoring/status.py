@@ -40,9 +40,9 @@ def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
 def _missing(role: str, *, seen: AliveCount, now: datetime) -> str:
     what = role if role == SCHEDULER else f"worker of the queue {role}"
     if seen.last_at is None:
-        return f"no {what} has been here"
+        return f"no {what} has started yet"
     ago = (now - seen.last_at) // timedelta(seconds=1)
-    return f"no {what} is here; the last was {ago} s ago"
+    return f"no {what} is running; the last heartbeat was {ago} s ago"
 
 
 def _as_json(alive: AliveCount) -> dict[str, Any]:

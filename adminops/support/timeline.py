@@ -177,7 +177,7 @@ def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
         if purchase.is_free:
             text += ", free"
         if purchase.pending_reason:
-            text += f": on hold ({purchase.get_pending_reason_display().lower()})"
+            text += f": pending ({purchase.get_pending_reason_display().lower()})"
         elif purchase.revoked_share:
             text += f": {'' if purchase.is_refunded else 'partially '}refunded"
         yield Event(purchase.id.int, purchase.recorded_at, purchase, "purchase", text)

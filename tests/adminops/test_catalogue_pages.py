@@ -134,7 +134,7 @@ def test_an_edit_of_a_row_that_was_edited_since_is_asked_for_anew(edit, second):
         "adminops_pendingapproval_approve", PendingApproval.objects.get().id, reason=WHY
     )
 
-    assert "It was edited since" in page.content.decode()
+    assert "The row was edited since" in page.content.decode()
     assert str(GenerationModel.objects.get(id=SORA).base_price_usd) == "0.4000"
 
 

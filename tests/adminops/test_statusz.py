@@ -56,7 +56,7 @@ def test_missing_process_is_named(client, everybody, role, named):
     status, said = statusz(client)
 
     assert status == 503
-    assert said["problems"] == [f"no {named} is here; the last was 40 s ago"]
+    assert said["problems"] == [f"no {named} is running; the last heartbeat was 40 s ago"]
 
 
 def test_one_of_two_workers_is_enough(client, everybody):
@@ -70,7 +70,7 @@ def test_one_of_two_workers_is_enough(client, everybody):
 def test_stopped_process_is_missing_at_once(client, everybody):
     heartbeats.delete(process="beat@one")
 
-    assert statusz(client)[1]["problems"] == ["no scheduler has been here"]
+    assert statusz(client)[1]["problems"] == ["no scheduler has started yet"]
 
 
 @pytest.mark.parametrize("stage", [Stage.SENT, Stage.QUEUED, Stage.RUNNING, Stage.STORE])

@@ -457,7 +457,7 @@ def test_incident_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone
     came = incident(Staff(staff_user("leo", role="lead")))
 
     assert isinstance(came, PendingApproval)
-    assert "one customer at most 100 credits a day; it would be 104" in came.why
+    assert "one customer at most 100 credits a day; with this action, it would be 104" in came.why
     assert grant_credits(lead, Phone().sign_in(), 1) == 202
 
 
@@ -571,7 +571,7 @@ def test_requester_for_a_customer_cannot_approve_for_that_customer(lead, finance
 
     for approver, approval in [(finance, by_lead), (lead, by_finance)]:
         page = approver.act("adminops_pendingapproval_approve", approval.id, reason=WHY)
-        assert "Somebody else has to decide" in page.content.decode()
+        assert "Another person has to decide" in page.content.decode()
 
     assert phone.balance() == 10
 
@@ -607,7 +607,7 @@ def test_approval_that_would_move_more_than_requested_is_refused(lead, finance, 
     with pytest.raises(InvalidState) as refused:
         approvals.approve(staff_action(finance.user), approval_id=approval.id)
 
-    assert "It would now move 150 credits, not 149" in refused.value.details["problem"]
+    assert "The action would now move 150 credits, not 149" in refused.value.details["problem"]
 
 
 # --- By the ways of Django's own pages ------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_a_worker_that_ends_or_dies_is_missed(running):
 
     # A web process keeps its last answer for a second.
     running.stack.stop("worker")
-    nobody = [f"no worker of the queue {name} has been here" for name in QUEUES]
+    nobody = [f"no worker of the queue {name} has started yet" for name in QUEUES]
     wait_for(lambda: status() == (503, nobody), describe=status)
     running.stack.start("worker")
     wait_for(lambda: status() == (200, []), describe=status)
@@ -273,7 +273,7 @@ def test_a_worker_that_ends_or_dies_is_missed(running):
     gone = timezone.now() - timedelta(seconds=django_settings.HEARTBEAT_LATE_SECONDS + 1)
     assert Heartbeat.objects.filter(role="low").update(beaten_at=gone) == 1
     [problem] = wait_for(lambda: [one for one in status()[1] if "the last was" in one])
-    assert problem.startswith("no worker of the queue low is here; the last was")
+    assert problem.startswith("no worker of the queue low is running; the last heartbeat was")
     running.stack.start("worker")
     wait_for(lambda: status() == (200, []), describe=status)
 
