@@ -130,7 +130,7 @@ def _request_approval(
         subject_id=request.subject_id,
         arguments=request.arguments,
         amount=min(abs(impact.credits), budgets.UNLIMITED),
-        why=approval_reason[:500],
+        approval_reason=approval_reason[:500],
         reason=staff_action.reason,
         requested_by=staff_action.actor,
         requested_at=staff_action.now,

@@ -48,7 +48,7 @@ _REFUND = F("credits") - F("fee_kept")
 class JobFilter:
     """The jobs of an incident. `provider` and `route` match any submission of a job; empty: any."""
 
-    which: IncidentKind
+    kind: IncidentKind
     from_at: datetime
     until_at: datetime
     provider: str = ""
@@ -81,7 +81,7 @@ def start(
     """Have the workers settle all these jobs, and notify the customers if `notify`. Raises
     Forbidden, InvalidInput, and InvalidState if no job matches."""
     arguments = {
-        "which": job_filter.which.value,
+        "which": job_filter.kind.value,
         # With microseconds: exactly the jobs that were counted.
         "from_at": job_filter.from_at.isoformat(),
         "until_at": job_filter.until_at.isoformat(),
@@ -98,7 +98,7 @@ def start(
 
 def _job_filter_from(arguments: dict[str, Any]) -> JobFilter:
     return JobFilter(
-        which=IncidentKind(arguments["which"]),
+        kind=IncidentKind(arguments["which"]),
         from_at=datetime.fromisoformat(arguments["from_at"]),
         until_at=datetime.fromisoformat(arguments["until_at"]),
         provider=arguments["provider"],
@@ -146,7 +146,7 @@ def _start(request: ActionRequest, staff_action: StaffAction) -> ActionResult:
 
 def _as_json(job_filter: JobFilter) -> dict[str, Any]:
     return {
-        "which": job_filter.which,
+        "which": job_filter.kind,
         "provider": job_filter.provider,
         "model": str(job_filter.model or ""),
         "route": str(job_filter.route or ""),
@@ -167,7 +167,7 @@ approvals.register(AdminAction.RUN_INCIDENT, ActionHandler(_impact, _start, _det
 
 
 def _jobs_to_settle(job_filter: JobFilter) -> QuerySet[Job]:
-    if job_filter.which == IncidentKind.STUCK:
+    if job_filter.kind == IncidentKind.STUCK:
         going_on = [JobStatus.PENDING, JobStatus.PROCESSING]
         return _matching_jobs(job_filter, Q(ended_at=None)).filter(status__in=going_on)
     delivered = _matching_jobs(job_filter, Q(state="finished"))
@@ -210,7 +210,7 @@ def work_due(*, now: datetime) -> int:
 def _work(incident: Incident, *, now: datetime) -> int:
     jobs = _jobs_to_settle(
         JobFilter(
-            IncidentKind(incident.which),
+            IncidentKind(incident.kind),
             incident.from_at,
             incident.until_at,
             incident.provider,
@@ -237,7 +237,7 @@ def _settle(incident: Incident, job_id: UUID, *, now: datetime) -> None:
     totals = Incident.objects.filter(id=incident.id)
     try:
         with transaction.atomic(durable=True):
-            if incident.which == IncidentKind.STUCK:
+            if incident.kind == IncidentKind.STUCK:
                 job = manual.fail_job(job_id, now=now, quietly=True)
             else:
                 job = manual.refund_job(job_id, acting_user_id=incident.started_by_id, now=now)

@@ -229,7 +229,7 @@ def _success_message(result: Any, success: str | Callable[[Any], str]) -> str:
 
 def pending_message(approval: PendingApproval) -> str:
     """The message for the member of staff whose action needs an approval."""
-    return f"Pending approval by a second person. {approval.why}"
+    return f"Pending approval by a second person. {approval.approval_reason}"
 
 
 def _filter_name(list_filter: Any) -> str:

@@ -34,11 +34,12 @@ class PendingApproval(models.Model):
     amount = models.PositiveIntegerField(
         "credits", help_text="Credits that count against the budget."
     )
-    why = models.CharField(
+    approval_reason = models.CharField(
         "approval required because",
         max_length=500,
         default="",
         db_default="",
+        db_column="why",
         help_text="Why an approval is required.",
     )
     reason = models.CharField(max_length=REASON_MAX)

@@ -23,7 +23,7 @@ class Incident(DueRow):
     """The filter of an incident's jobs, and its progress. Due until all jobs are processed."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
-    which = models.CharField("jobs", max_length=10, choices=IncidentKind.choices)
+    kind = models.CharField("jobs", max_length=10, choices=IncidentKind.choices, db_column="which")
     # Empty: any.
     provider = models.CharField(max_length=20, blank=True)
     model = models.ForeignKey(
@@ -76,4 +76,4 @@ class Incident(DueRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.which} jobs of {self.from_at:%Y-%m-%d %H:%M}"
+        return f"{self.kind} jobs of {self.from_at:%Y-%m-%d %H:%M}"

@@ -44,7 +44,7 @@ def chosen(**changes):
     """Values of the form; by default the stuck jobs of the last hour."""
     now = timezone.now()
     return {
-        "which": IncidentKind.STUCK,
+        "kind": IncidentKind.STUCK,
         "from_at": f"{now - timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
         # The page has whole seconds; these jobs are of this very one.
         "until_at": f"{now:%Y-%m-%d %H:%M:%S.%f}",
@@ -109,7 +109,7 @@ def test_incident_refunds_delivered_jobs_which_keep_their_videos(support, rich):
     hand_refunded = delivered(rich)
     manual.refund_job(hand_refunded.id, acting_user_id=support.user.id, now=timezone.now())
 
-    begin(support, which=IncidentKind.DELIVERED)
+    begin(support, kind=IncidentKind.DELIVERED)
     work()
 
     assert rich.balance() == 100
@@ -149,7 +149,7 @@ def test_route_of_an_earlier_failed_submission_does_not_match(support, phone):
         {"from_at": "yesterday"},
         {"until_at": "2999-01-01 00:00"},
         {"until_at": "2000-01-01 00:00"},
-        {"which": "all"},
+        {"kind": "all"},
         {"provider": "acme"},
         {"model": str(uuid4())},
         {"route": "\0"},
@@ -253,20 +253,20 @@ def told(user_id):
     return list(Push.objects.filter(user_id=user_id).values_list("kind", "subject_id"))
 
 
-@pytest.mark.parametrize("which", IncidentKind)
+@pytest.mark.parametrize("kind", IncidentKind)
 def test_each_customer_is_notified_once_in_their_language(
-    support, rich, sandbox, which, monkeypatch
+    support, rich, sandbox, kind, monkeypatch
 ):
     monkeypatch.setattr(incidents, "BATCH", 2)
     other, without_phone = Phone().sign_in(), Phone().sign_in()
     other.post("update-user-profile", {"language": "tr"})
     tokens = [rich.register_for_pushes(), rich.register_for_pushes(), other.register_for_pushes()]
-    make = running if which == IncidentKind.STUCK else delivered
+    make = running if kind == IncidentKind.STUCK else delivered
     for phone in [rich, rich, rich, other, without_phone]:
         make(phone)
     Push.objects.all().delete()  # that they were ready
 
-    incident = begin(support, which=which)
+    incident = begin(support, kind=kind)
     work(times=3)
 
     incident.refresh_from_db()
@@ -281,12 +281,12 @@ def test_each_customer_is_notified_once_in_their_language(
     assert AuditLogEntry.objects.get(action=AdminAction.RUN_INCIDENT).after["notify"] is True
 
 
-@pytest.mark.parametrize("which", IncidentKind)
-def test_incident_without_notify_notifies_nobody(support, rich, which):
-    (running if which == IncidentKind.STUCK else delivered)(rich)
+@pytest.mark.parametrize("kind", IncidentKind)
+def test_incident_without_notify_notifies_nobody(support, rich, kind):
+    (running if kind == IncidentKind.STUCK else delivered)(rich)
     rich.register_for_pushes()
 
-    incident = begin(support, which=which, notify="")
+    incident = begin(support, kind=kind, notify="")
     work()
 
     incident.refresh_from_db()
@@ -303,7 +303,7 @@ def test_concurrent_workers_and_staff_settle_each_job_once(committed, sandbox):
     began = timezone.now() - timedelta(seconds=1)
     jobs = [running(phone) for _ in range(5)]
     incident = Incident.objects.create(
-        which=IncidentKind.STUCK, from_at=began, until_at=timezone.now() + timedelta(seconds=1),
+        kind=IncidentKind.STUCK, from_at=began, until_at=timezone.now() + timedelta(seconds=1),
         reason=WHY, started_by=staff_user(str(phone.user_id), is_superuser=True),
         started_at=began, expected_jobs=5, expected_credits=20, due_at=None,
     )  # fmt: skip

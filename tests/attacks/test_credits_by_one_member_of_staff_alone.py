@@ -457,7 +457,8 @@ def test_incident_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone
     came = incident(Staff(staff_user("leo", role="lead")))
 
     assert isinstance(came, PendingApproval)
-    assert "one customer at most 100 credits a day; with this action, it would be 104" in came.why
+    reason = came.approval_reason
+    assert "one customer at most 100 credits a day; with this action, it would be 104" in reason
     assert grant_credits(lead, Phone().sign_in(), 1) == 202
 
 

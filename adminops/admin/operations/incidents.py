@@ -46,7 +46,7 @@ def _datetime(label: str) -> forms.DateTimeField:
 
 
 class JobFilterForm(forms.Form):
-    which = forms.ChoiceField(
+    kind = forms.ChoiceField(
         choices=IncidentKind.choices, label="Jobs", widget=UnfoldAdminSelectWidget
     )
     provider = forms.ChoiceField(
@@ -81,7 +81,7 @@ class JobFilterForm(forms.Form):
         """The selection of the valid form."""
         names = JobFilter.__dataclass_fields__
         values = {name: self.cleaned_data[name] for name in names}
-        return JobFilter(**values | {"which": IncidentKind(values["which"])})
+        return JobFilter(**values | {"kind": IncidentKind(values["kind"])})
 
 
 class RunForm(ReasonForm, JobFilterForm):
@@ -99,14 +99,14 @@ class RunForm(ReasonForm, JobFilterForm):
 
 @admin.register(Incident)
 class IncidentAdmin(ReadOnlyAdmin):
-    list_display = ("started_at", "which", "chosen", "progress", "state_label", "by")
-    list_filter = ("which",)
+    list_display = ("started_at", "kind", "chosen", "progress", "state_label", "by")
+    list_filter = ("kind",)
     list_select_related = ("model", "route", "started_by")
     ordering = ("-started_at",)
     code_fields = ("reason",)
     fields = (
         "id",
-        ("which", "state_label"),
+        ("kind", "state_label"),
         ("provider", "model_link", "route_link"),
         ("from_at", "until_at"),
         "reason",

@@ -54,7 +54,7 @@ class PendingApprovalAdmin(ReadOnlyAdmin):
             ("customer", "subject"),
             effect,
             "size",
-            "why",
+            "approval_reason",
             *self.visible_fields(request, ("reason",)),
             ("asked_by", "requested_at"),
             ("second_person", "decided_at"),
