@@ -51,7 +51,7 @@ IN_MEMORY_BYTES = 1_000_000
 
 
 def export_user(user_id: UUID, *, now: datetime) -> IO[bytes]:
-    """The JSON as a file that the reader closes. Raises Unauthorized if the account is gone.
+    """The JSON as a file that the reader closes. Raises Unauthorized if the account is closed.
 
     Rows are streamed into the file (1 MB for about 2,000 jobs); at most IN_MEMORY_BYTES stay in
     memory. The file is complete before the response starts, so that Content-Length is known: a

@@ -22,7 +22,7 @@ class Profile:
 
 
 def get_profile(user_id: UUID) -> Profile:
-    """Raises Unauthorized if the account is gone."""
+    """Raises Unauthorized if the account is closed."""
     user = User.objects.filter(id=user_id, closed_at=None).first()
     if user is None:
         raise Unauthorized
@@ -58,7 +58,7 @@ class CurrentConsent:
 
 def get_consents(user_id: UUID) -> list[CurrentConsent]:
     """The user's consents, one for each recorded kind, each with its history, newest first. Raises
-    Unauthorized if the account is gone."""
+    Unauthorized if the account is closed."""
     if not User.objects.filter(id=user_id, closed_at=None).exists():
         raise Unauthorized
     current = []
@@ -116,7 +116,7 @@ def has_consented(user_id: UUID, kind: ConsentKind) -> bool:
 
 
 def get_tier(user_id: UUID, *, now: datetime) -> Tier:
-    """The user's tier at `now`. Raises Unauthorized if the account is gone."""
+    """The user's tier at `now`. Raises Unauthorized if the account is closed."""
     user = User.objects.filter(id=user_id, closed_at=None).only("tier", "tier_until").first()
     if user is None:
         raise Unauthorized

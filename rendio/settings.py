@@ -429,7 +429,7 @@ RATE_LIMITS = {
     # Orders: generate-video and the other calls of `_PaidCall` (generation/api.py).
     "generation_hour_per_user": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
     "generation_minute_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
-    # The rows of a job are kept for good.
+    # The rows of a job are never deleted.
     "generation_day_per_user": (integer("RATE_LIMIT_GENERATION_PER_DAY", 500), 86_400),
     "quotes_per_user": (integer("RATE_LIMIT_QUOTES_PER_MINUTE", 60), 60),
     "consents_per_user": (integer("RATE_LIMIT_CONSENTS_PER_HOUR", 10), 3600),
@@ -484,7 +484,7 @@ REQUIRE_SECOND_FACTOR = boolean("REQUIRE_SECOND_FACTOR", default=PRODUCTION)
 OTP_TOTP_ISSUER = "Rendio"
 AXES_FAILURE_LIMIT = integer("STAFF_LOGIN_FAILURES", 5, at_least=1)
 AXES_COOLOFF_TIME = timedelta(minutes=integer("STAFF_LOGIN_LOCKOUT_MINUTES", 15, at_least=1))
-# By name and address together: by name alone, anybody could lock out anybody.
+# By name and address together: by name alone, an attacker could lock out any member of staff.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True

@@ -34,7 +34,7 @@ def record_consent(
 
     `providers` names the providers that data may, or may no longer, go to; a withdrawal without
     names withdraws all. Raises InvalidInput if kind and names do not fit, Unauthorized if the
-    account is gone.
+    account is closed.
     """
     providers = sorted(set(providers))
     if kind != ConsentKind.AI_PROVIDERS and providers:

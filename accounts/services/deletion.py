@@ -58,8 +58,8 @@ class _BecameAccount(Exception):
 def delete_account(*, user_id: UUID, now: datetime) -> None:
     """Delete the account at once and permanently. Opens its own transaction.
 
-    Raises Unauthorized if the account is gone, AccountSuspended for a banned one (else a ban would
-    end here), Forbidden for staff, whose actions are on record under their name.
+    Raises Unauthorized if the account is closed, AccountSuspended for a banned one (else a ban
+    would end here), Forbidden for staff, whose actions are on record under their name.
     """
     try:
         _delete_account(user_id=user_id, now=now)

@@ -20,7 +20,7 @@ PROFILE_FIELDS = frozenset({"language", "theme_preference", "tos_version"})
 def update_profile(*, user_id: UUID, changes: dict[str, str], now: datetime) -> None:
     """Set some of PROFILE_FIELDS. A language takes effect at once, in all sessions of the user.
 
-    Opens its own transaction. Raises Unauthorized if the account is gone.
+    Opens its own transaction. Raises Unauthorized if the account is closed.
     """
     unknown = changes.keys() - PROFILE_FIELDS
     if unknown:

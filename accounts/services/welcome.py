@@ -29,11 +29,11 @@ worker grants them later.
 Apple writes both bits together. A ban, which sets the second bit, takes the turn too
 (`reserve_bits`): else a welcome could write back the second bit as it read it before the ban.
 
-Two cases remain: (a) Apple's response to 4 is lost, and Apple then refuses the same token for good:
-the turn ends undecided. If that phone checks in under another device_id before it returns under the
-first, it gets two welcomes: one more for each such accident, which no phone can cause. (b) A phone
-that is wiped between our crash and its retry has lost its welcome to its old device_id: nothing
-shows then that it is the same phone.
+Two cases remain: (a) Apple's response to 4 is lost, and Apple then refuses the same token
+permanently: the turn ends undecided. If that phone checks in under another device_id before it
+returns under the first, it gets two welcomes: one more for each such accident, which no phone can
+cause. (b) A phone that is wiped between our crash and its retry has lost its welcome to its old
+device_id: nothing shows then that it is the same phone.
 """
 
 from __future__ import annotations

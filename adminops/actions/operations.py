@@ -62,8 +62,8 @@ def switch_maintenance(staff_action: StaffAction, *, is_on: bool) -> None:
 
 
 def retry_dead_letter(staff_action: StaffAction, *, letter_id: UUID) -> PendingApproval | None:
-    """Retry a task, job, result or delivery that failed for good. Raises Forbidden, InvalidInput,
-    NotFound, InvalidState."""
+    """Retry a task, job, result or delivery that failed permanently. Raises Forbidden,
+    InvalidInput, NotFound, InvalidState."""
     result: PendingApproval | None = perform_or_request_approval(
         AdminAction.RETRY_DEAD_LETTER,
         staff_action,

@@ -1,6 +1,6 @@
 """Parental consent to a child's purchases, after it was withdrawn.
 
-Apple reports a withdrawal, but not a renewed consent. Nothing is therefore refused for good: later
+Apple reports a withdrawal, but not a renewed consent. So no purchase is refused permanently: later
 purchases of the Apple account await review (PendingReason.CONSENT_WITHDRAWN). Earlier purchases
 stay; Apple notifies us of their refunds.
 """

@@ -16,7 +16,7 @@
     cost_rules     who pays for which outcome of a submission
     route_timing   when a route's jobs are first polled, and their progress
     retry_delay    time before the next poll or retry
-    dead_letters   work that failed for good
+    dead_letters   work that failed permanently
     manual         staff's changes of a job
     notifications  pushes about the end of a job
 

@@ -1,4 +1,4 @@
-"""Dead letters: work that failed for good, kept for staff to retry or dismiss.
+"""Dead letters: work that failed permanently, kept for staff to retry or dismiss.
 
 Repeated failures of the same subject are counted in one letter while the letter is open.
 """

@@ -45,7 +45,7 @@ class DeadState(models.TextChoices):
 
 
 class DeadLetter(models.Model):
-    """Work that failed for good, kept for staff."""
+    """Work that failed permanently, kept for staff."""
 
     id = models.UUIDField("ID", primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=10, choices=DeadKind.choices)

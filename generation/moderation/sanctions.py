@@ -42,7 +42,7 @@ def record_violation(
     """Record a rejected input and apply the sanction that follows.
 
     The same `attempt` of the user is the same violation, because a phone that lost the response
-    repeats the call. Opens its own transaction. Raises Unauthorized if the account is gone.
+    repeats the call. Opens its own transaction. Raises Unauthorized if the account is closed.
     """
     # Wallet before user, the lock order everywhere: otherwise two orders could deadlock.
     credit_services.lock_wallet(user_id=user_id)
@@ -55,7 +55,7 @@ def record_provider_rejection(
     """Record that a provider's own moderation rejected a job's prompt or image, once for each job.
 
     Joins the caller's transaction, which has locked the user's wallet. Does nothing if the account
-    is gone.
+    is closed.
     """
     flag = Flag(provider, (error_type,))
     attempt = f"job {job_id}".encode()

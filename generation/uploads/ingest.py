@@ -39,7 +39,7 @@ def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     """Ingest an image and keep it for UPLOAD_HOURS. Opens its own transactions.
 
     Raises InvalidFile, UploadsUnavailable, StorageUnavailable, RateLimited if the user's quota is
-    full (`quota.require_space`), Unauthorized if the account is gone, and what
+    full (`quota.require_space`), Unauthorized if the account is closed, and what
     `screening.require_allowed_image` raises.
     """
     # Before the expensive decoding, and again before the insert.
