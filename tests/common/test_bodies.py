@@ -67,7 +67,7 @@ def test_a_malformed_body_is_400_and_costs_nothing(phone, send):
     assert phone.balance() == 10
 
 
-def test_nesting_of_any_depth_is_answered(phone, send):
+def test_deep_nesting_gets_a_response(phone, send):
     for depth in (100, 300, 500, 700, 900, 1000, 2000, 5000, 20_000):
         body = '{"prompt": "ab", "extra": ' + "[" * depth + "]" * depth + "}"
 
@@ -75,7 +75,7 @@ def test_nesting_of_any_depth_is_answered(phone, send):
     assert phone.balance() == 10
 
 
-def test_nesting_beyond_the_limit_is_refused_and_up_to_it_taken(send, settings):
+def test_nesting_is_accepted_up_to_the_limit(send, settings):
     settings.MAX_JSON_DEPTH = 4
 
     def nested(depth):
@@ -97,7 +97,7 @@ def test_nesting_beyond_the_limit_is_refused_and_up_to_it_taken(send, settings):
         r'"Tab\tand\nline"',
     ],
 )
-def test_what_looks_odd_and_is_sound_is_understood(phone, send, literal):
+def test_unusual_but_valid_json_is_accepted(phone, send, literal):
     answer = send(with_prompt(literal))
 
     assert answer.status_code == 200, answer.content
@@ -105,7 +105,7 @@ def test_what_looks_odd_and_is_sound_is_understood(phone, send, literal):
     assert job["prompt"] == json.loads(literal)
 
 
-def test_three_megabytes_are_413_and_cost_nothing(phone, send):
+def test_a_body_of_three_megabytes_is_413_and_charges_nothing(phone, send):
     answer = send(json.dumps(ORDER | {"prompt": "x" * 3_000_000}))
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "ERR_4008")

@@ -14,12 +14,12 @@ ROW = re.compile(r"\| (ERR_\d{4}) \| (\w+) \| (\d{3}) \| (.+?) \| `(.+?)::(.+?)`
 ROWS = {found[1]: found for found in ROW.finditer((PROJECT / "docs" / "errors.md").read_text())}
 
 
-def test_no_other_code_is_documented():
+def test_documentation_has_no_unknown_codes():
     assert set(ROWS) == {refusal.code for refusal in all_refusals()}
 
 
 @pytest.mark.parametrize("refusal", all_refusals())
-def test_each_code_is_documented_as_it_is_answered(refusal):
+def test_each_code_is_documented_with_its_status_and_type(refusal):
     _, type_, status, text = ROWS[refusal.code].groups()[:4]
 
     assert (type_, int(status)) == (refusal.type, refusal.status)

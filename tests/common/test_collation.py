@@ -20,13 +20,13 @@ SORTED = {
 
 
 @pytest.mark.parametrize("language", SORTED)
-def test_each_language_has_its_order(language):
+def test_each_language_has_its_sort_order(language):
     found = sorted(sorted(SORTED[language]), key=lambda text: sort_key(text, language))
 
     assert found == SORTED[language]
 
 
-def test_small_letters_come_first_and_no_two_texts_are_alike():
+def test_lower_case_sorts_first_and_no_two_texts_are_equal():
     texts = ["resume", "Resume", "résumé", "RÉSUMÉ", "re\u0301sume\u0301", "resume\u200b"]
 
     found = sorted(texts, key=sort_key)
@@ -36,7 +36,7 @@ def test_small_letters_come_first_and_no_two_texts_are_alike():
     assert len({sort_key(text) for text in texts}) == len(texts)
 
 
-def test_pages_of_names_are_sorted_by_postgresql_alike(db):
+def test_postgresql_sorts_pages_in_the_same_order(db):
     names = ["Áb", "abe", "Ac", "cam", "Çan", "cap", "İz", "Sora 2 from a picture", "Sora 2 Pro"]
     Theme.objects.all().delete()
     for name in sorted(names):

@@ -32,7 +32,7 @@ def least(db):
         cursor.execute(f"SET LOCAL ROLE {name}")
 
 
-def test_a_customer_s_life_needs_no_more(least, sandbox, life):
+def test_database_role_suffices_for_all_customer_calls(least, sandbox, life):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
     phone = Phone().sign_in()
     quoted = phone.post("quote-video", {"prompt": "A red balloon"}).json()
@@ -48,7 +48,7 @@ def test_a_customer_s_life_needs_no_more(least, sandbox, life):
     assert find_discrepancies() == []
 
 
-def test_support_s_acts_need_no_more(least, sandbox):
+def test_database_role_suffices_for_staff_actions(least, sandbox):
     phone = Phone().sign_in()
     staff = staff_user("sam", is_superuser=True)
 
@@ -82,7 +82,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("statement", REFUSED.values(), ids=REFUSED)
-def test_it_may_not(least, statement):
+def test_database_role_cannot_run_forbidden_statements(least, statement):
     with (
         pytest.raises(DatabaseError, match=r"permission denied|must be owner"),
         transaction.atomic(),
@@ -91,11 +91,11 @@ def test_it_may_not(least, statement):
         cursor.execute(statement)
 
 
-def test_rows_that_come_and_go_it_may_change(least):
+def test_database_role_may_change_temporary_rows(least):
     assert FileDeletion.objects.all().delete()[0] == 0
     assert Job.objects.filter(id=uuid4()).update(progress=1) == 0
 
 
-def test_a_role_that_there_is_not_is_named(db):
+def test_unknown_role_is_named_in_the_error(db):
     with pytest.raises(CommandError, match="no_such_role"):
         call_command("grant_role", "no_such_role")

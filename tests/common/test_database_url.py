@@ -33,7 +33,7 @@ from rendio.config import database_url
         ("postgresql+psycopg://u:p@h/n", "postgresql://"),
     ],
 )
-def test_what_libpq_or_we_cannot_follow_is_refused_by_name(url, named):
+def test_unsupported_database_url_parts_are_refused_by_name(url, named):
     with pytest.raises(ValueError, match=named) as refusal:
         database_url.parse(url)
 
@@ -41,14 +41,14 @@ def test_what_libpq_or_we_cannot_follow_is_refused_by_name(url, named):
 
 
 @pytest.mark.parametrize("password", ["sec%ret", "sec/ret"])
-def test_a_password_that_is_not_encoded_is_not_quoted(password):
+def test_error_about_an_unencoded_password_does_not_repeat_it(password):
     with pytest.raises(ValueError, match="percent-encoded") as refusal:
         database_url.parse(f"postgresql://u:{password}@h/n")
 
     assert "ret" not in str(refusal.value)
 
 
-def test_what_the_address_says_wins_over_our_defaults():
+def test_options_of_the_url_override_our_defaults():
     password = "p%2Fw"
     parameters = database_url.parse(
         f"postgresql://us%40er:{password}@one:1,two:2/name?sslmode=require&connect_timeout=9"
@@ -81,7 +81,7 @@ def test_a_socket_and_an_ipv6_address_are_hosts():
     assert database_url.parse("postgresql://u@[::1]:5432/n")["host"] == "::1"
 
 
-def test_an_address_is_written_as_it_was_read():
+def test_database_url_round_trips():
     password = "p%26%20w"
     url = f"postgresql://u%3A:{password}@h:1,i:2/n?sslmode=disable&options=-c%20a.b%3Dc"
 

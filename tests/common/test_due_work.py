@@ -104,7 +104,7 @@ def test_work_with_a_long_interval_is_sent_once_in_it(db, scheduler, files):
     assert messages(files) == 1
 
 
-def test_a_database_that_fails_is_asked_again_and_stops_nothing(db, scheduler, files, monkeypatch):
+def test_failed_lookup_is_retried_at_the_next_tick(db, scheduler, files, monkeypatch):
     make_rows(files)
     lookup = scheduler._lookup
 

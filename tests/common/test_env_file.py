@@ -56,11 +56,11 @@ def file(tmp_path):
         ("VAR=VAL\r", "VAL"),
     ],
 )
-def test_a_line_means_what_it_means_to_compose(file, line, value):
+def test_env_file_lines_parse_as_in_docker_compose(file, line, value):
     assert env_file.read(file(f"# a comment\n\n{line}\n")) == {"VAR": value}
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
+def test_byte_order_mark_is_ignored(file):
     assert env_file.read(file("\ufeffVAR=VAL")) == {"VAR": "VAL"}
 
 
@@ -84,7 +84,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(file):
         "VAR=VAL\t# comment",
     ],
 )
-def test_what_compose_reads_otherwise_is_refused_with_its_line(file, line):
+def test_lines_that_compose_parses_differently_are_refused(file, line):
     path = file(f"GOOD=1\n\n\n{line}\n# the end\n")
 
     with pytest.raises(ImproperlyConfigured, match=r"\.env, line 4: ") as refused:
@@ -93,7 +93,7 @@ def test_what_compose_reads_otherwise_is_refused_with_its_line(file, line):
     assert "VAL" not in str(refused.value).replace("NAME=value", "")
 
 
-def test_all_lines_that_cannot_be_read_are_named(file):
+def test_error_names_every_invalid_line(file):
     path = file("ONE=a$b\nTWO=2\nTHREE\n\nFOUR='4' 4\n")
 
     with pytest.raises(ImproperlyConfigured) as refused:
@@ -103,13 +103,13 @@ def test_all_lines_that_cannot_be_read_are_named(file):
     assert numbers == [".env, line 1", ".env, line 3", ".env, line 5"]
 
 
-def test_a_file_that_is_not_text_is_refused_and_none_is_nothing(file, tmp_path):
+def test_binary_env_file_is_refused_and_a_missing_file_is_empty(file, tmp_path):
     with pytest.raises(ImproperlyConfigured, match=r"\.env cannot be read: it is not UTF-8"):
         env_file.read(file(b"VAR=\xff"))
     assert env_file.read(tmp_path / "none") == {}
 
 
-def test_the_settings_read_it_beside_them_and_the_environment_wins(tmp_path):
+def test_environment_variables_override_the_env_file(tmp_path):
     shutil.copytree(PROJECT / "rendio", tmp_path / "rendio")
     (tmp_path / ".env").write_text(
         'MAX_BODY_BYTES = 12345 # bytes\nFAL_USER_ID="us # 1"\nUPLOAD_HOURS=3\nQUOTE_ORDERS=7\n'

@@ -45,7 +45,7 @@ def refusals(monkeypatch):
         ("web_1", "web_1"),
     ],
 )
-def test_host_names_are_as_a_host_header_has_them(given, value, host):
+def test_valid_host_names_are_accepted(given, value, host):
     given(value)
 
     assert validate_host(host, environment.host_names("NAME", default=[]))
@@ -55,7 +55,7 @@ def test_host_names_are_as_a_host_header_has_them(given, value, host):
     "value",
     ["https://api.example.com", "api.example.com:8000", "[::1]:8000", "api.example.com/x", "a b"],
 )
-def test_what_no_host_header_has_is_refused(given, refusals, value):
+def test_invalid_host_names_are_refused(given, refusals, value):
     given(value)
 
     environment.host_names("NAME", default=[])
@@ -73,7 +73,7 @@ def test_a_process_listens_at_ipv4_and_ipv6(given, value, address):
     assert environment.listen_address("NAME", default="") == address
 
 
-def test_an_address_to_listen_at_has_no_port(given, refusals):
+def test_listen_address_with_a_port_is_refused(given, refusals):
     given("[::1]:9100")
 
     environment.listen_address("NAME", default="")
@@ -85,14 +85,14 @@ def test_an_address_to_listen_at_has_no_port(given, refusals):
     ("value", "read"),
     [("true", True), ("Yes", True), (" on ", True), ("1", True), ("FALSE", False), ("off", False)],
 )
-def test_a_switch_is_spelt_as_env_files_have_it(given, refusals, value, read):
+def test_boolean_settings_accept_common_spellings(given, refusals, value, read):
     given(value)
 
     assert environment.boolean("NAME", default=not read) is read
     assert refusals == []
 
 
-def test_a_switch_that_is_misspelt_is_not_off_in_silence(given, refusals):
+def test_misspelt_boolean_setting_is_refused(given, refusals):
     given("ture")
 
     environment.boolean("NAME", default=True)
@@ -101,7 +101,7 @@ def test_a_switch_that_is_misspelt_is_not_off_in_silence(given, refusals):
 
 
 @pytest.mark.parametrize("value", ["localhost:4318", "ftp://h", "http://", "http://h:port", "//h"])
-def test_an_address_of_a_service_is_of_http(given, refusals, value):
+def test_service_url_must_be_http(given, refusals, value):
     given(value)
 
     environment.http_url("NAME", "")
@@ -110,7 +110,7 @@ def test_an_address_of_a_service_is_of_http(given, refusals, value):
 
 
 @pytest.mark.parametrize("value", ["app.example.com", "https://app.example.com/path", "https://"])
-def test_an_origin_is_a_scheme_and_a_host(given, refusals, value):
+def test_origin_must_be_a_scheme_and_a_host(given, refusals, value):
     given(value)
 
     environment.origins("NAME")
@@ -119,7 +119,7 @@ def test_an_origin_is_a_scheme_and_a_host(given, refusals, value):
 
 
 @pytest.mark.parametrize("value", ["nonsense", "smtp://user:{secret}@host:port", "x://secret@host"])
-def test_a_mail_server_that_cannot_be_read_is_refused_without_its_password(given, refusals, value):
+def test_error_about_an_invalid_mail_url_hides_the_password(given, refusals, value):
     given(value)
 
     environment.email_settings("NAME")
@@ -129,14 +129,14 @@ def test_a_mail_server_that_cannot_be_read_is_refused_without_its_password(given
 
 
 @pytest.mark.parametrize("value", ["tcp://[::1]:3310", "tcp://[2001:db8::1]:3310/"])
-def test_a_tcp_address_may_be_of_ipv6(given, value):
+def test_tcp_address_may_be_ipv6(given, value):
     given(value)
 
     host, port = environment.tcp_address("NAME")
     assert (host in {"::1", "2001:db8::1"}, port) == (True, 3310)
 
 
-def test_films_of_a_sandbox_at_an_ipv6_address_may_be_fetched():
+def test_videos_of_a_sandbox_at_an_ipv6_address_may_be_fetched():
     code = (
         "from django.conf import settings; from rendio.common.outbound import http;"
         "http._check_target('http://[::1]:9000/film.mp4', local=True,"

@@ -34,7 +34,7 @@ JSON = "application/json"
         ("GET", "/v1/admin-user-stats", 401, "ERR_4005"),
     ],
 )
-def test_the_envelope_is_everywhere(sandbox, db, method, path, status, code):
+def test_every_error_uses_the_envelope(sandbox, db, method, path, status, code):
     answer = Client().generic(method, path, "{}", content_type=JSON)
 
     assert_refused(answer, status, code)
@@ -51,7 +51,7 @@ def test_the_envelope_is_everywhere(sandbox, db, method, path, status, code):
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/device-check", "/webhooks/app-store"])
-def test_a_body_that_cannot_be_read_is_refused_alike(db, path, body, content_type, status):
+def test_unreadable_body_is_refused_in_the_envelope(db, path, body, content_type, status):
     answer = Client().post(path, body, content_type=content_type)
 
     assert_refused(answer, status, "ERR_4008")
@@ -67,7 +67,7 @@ def test_staffs_calls_without_a_csrf_token_are_refused_in_the_envelope(db, djang
     assert_refused(answer, 403, "ERR_4006")
 
 
-def test_an_answer_is_json_whatever_is_preferred(db):
+def test_response_is_json_for_any_accept_header(db):
     answer = Client().get("/v1/get-products", headers={"Accept": "text/html"})
 
     assert_refused(answer, 401, "ERR_4005")
@@ -90,7 +90,7 @@ def failing():
     return with_error
 
 
-def test_without_the_database_it_is_503(phone, failing):
+def test_unavailable_database_is_503(phone, failing):
     with failing(OperationalError("connection to server at 10.0.0.5 failed")):
         answer = phone.get("get-user-profile")
 
@@ -99,7 +99,7 @@ def test_without_the_database_it_is_503(phone, failing):
     assert b"10.0.0.5" not in answer.content
 
 
-def test_what_nobody_expected_is_500_and_says_nothing_of_our_inside(phone, failing):
+def test_unexpected_error_is_500_without_internal_details(phone, failing):
     with failing(RuntimeError("the-secret")):
         answer = phone.get("get-user-profile")
 
@@ -114,7 +114,7 @@ def test_what_nobody_expected_is_500_and_says_nothing_of_our_inside(phone, faili
         (RuntimeError("the-secret"), 500, "ERR_6003"),
     ],
 )
-def test_outside_the_views_it_is_the_same(db, failing, error, status, code):
+def test_errors_outside_views_use_the_envelope(db, failing, error, status, code):
     client = Client(raise_request_exception=False)
     client.cookies["sessionid"] = "a" * 32
 

@@ -30,7 +30,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("path", ANSWERS.values(), ids=ANSWERS)
-def test_every_answer_says_what_its_page_may_do(db, path):
+def test_every_response_has_security_headers(db, path):
     answer = Client().get(path)
 
     policy = answer["Content-Security-Policy"]
@@ -41,32 +41,32 @@ def test_every_answer_says_what_its_page_may_do(db, path):
     assert answer["Permissions-Policy"] == headers.PERMISSIONS
 
 
-def test_no_policy_lets_a_page_run_a_script_that_stands_in_it():
+def test_no_policy_allows_inline_scripts():
     for policy in [headers.NOTHING, *headers.POLICIES.values()]:
         scripts = re.search(r"script-src ([^;]*)", policy)
         assert scripts is None or "'self'" in scripts[1]
         assert scripts is None or not {"'unsafe-inline'", "*", "data:"} & set(scripts[1].split())
 
 
-def test_the_staff_s_pages_hold_no_script_that_their_policy_would_stop(db):
+def test_staff_pages_have_no_inline_script(db):
     page = Client().get("/admin/login/").content.decode()
 
     assert "<script src=" in page
     assert re.findall(r"<script(?![^>]*\bsrc=)[^>]*>|\son[a-z]+=\"|javascript:", page) == []
 
 
-def test_each_policy_is_for_paths_that_there_are():
+def test_each_policy_has_existing_paths():
     served = {f"/{pattern.pattern}" for pattern in get_resolver().url_patterns}
 
     assert {start for start in headers.POLICIES if start not in served} == set()
 
 
-def test_answers_to_phones_are_kept_by_nobody_and_lists_may_be_asked_for_anew(phone):
+def test_api_responses_are_not_cached_and_catalogue_lists_are_revalidated(phone):
     assert phone.get("get-user-credits")["Cache-Control"] == "no-store"
     assert phone.get("get-models")["Cache-Control"] == "public, max-age=0, must-revalidate"
 
 
-def test_pages_of_other_origins_may_show_our_media_and_embed_nothing_else(db):
+def test_other_origins_may_embed_only_media(db):
     name = default_storage.save("test/headers.mp4", ContentFile(b"film"))
     path = "/media/" + media.signed_url(name).rpartition("/media/")[2]
 
@@ -87,7 +87,7 @@ def preflight(path="/v1/generate-video"):
     return Client().options(path, headers=PAGE | asked)
 
 
-def test_no_other_origin_is_let_in_by_default(phone):
+def test_cors_is_off_by_default(phone):
     paths = ["/v1/get-models", "/static/unfold/css/styles.css"]
     answers = [preflight(), *(Client().get(path, headers=PAGE) for path in paths)]
 
@@ -95,7 +95,7 @@ def test_no_other_origin_is_let_in_by_default(phone):
         assert not [name for name in answer.headers if name.startswith("Access-Control")]
 
 
-def test_a_named_origin_may_call_without_cookies(db, settings):
+def test_cors_allows_configured_origins_without_cookies(db, settings):
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
 
     asked, called = preflight(), Client().get("/v1/get-models", headers=PAGE)
@@ -106,14 +106,14 @@ def test_a_named_origin_may_call_without_cookies(db, settings):
     assert "Access-Control-Allow-Credentials" not in called.headers
 
 
-def test_a_named_origin_gets_nowhere_but_to_the_phone_s_calls(db, settings):
+def test_cors_covers_only_the_phone_api(db, settings):
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
 
     for path in ("/admin/login/", "/webhooks/fal", "/healthz"):
         assert "Access-Control-Allow-Origin" not in preflight(path).headers, path
 
 
-def test_a_host_that_is_not_ours_is_refused(db, settings):
+def test_unknown_host_header_is_refused(db, settings):
     settings.ALLOWED_HOSTS = ["api.example.com"]
 
     for path in ("/v1/get-models", "/admin/login/", "/media/forged"):

@@ -18,7 +18,7 @@ from rendio.common.keyring import KeyRing, MalformedSecrets, parse
         ("one:a\ntwo-2:b\n\n", {"one": "a", "two-2": "b"}),
     ],
 )
-def test_labelled_keys_are_read_in_their_order(text, found):
+def test_labelled_keys_keep_their_order(text, found):
     assert list(parse(text).items()) == list(found.items())
 
 
@@ -26,14 +26,14 @@ def test_labelled_keys_are_read_in_their_order(text, found):
     "text",
     ["a-key", "one:", ":key", "One:key", "one:a,one:b", "one:a\x00b", "one:clé", "a" * 31 + ":k"],
 )
-def test_what_is_no_labelled_key_is_refused_without_being_repeated(text):
+def test_error_about_an_invalid_key_does_not_repeat_the_key(text):
     with pytest.raises(MalformedSecrets) as refused:
         parse(text)
 
     assert "key" not in str(refused.value).replace("label", "")
 
 
-def test_a_changed_file_counts_at_once_and_a_broken_one_changes_nothing(tmp_path):
+def test_changed_key_file_is_loaded_and_an_invalid_one_is_ignored(tmp_path):
     file = tmp_path / "keys"
     file.write_text("one:a")
     keys = KeyRing({"default": "z"}, file=file)
@@ -51,7 +51,7 @@ def test_a_changed_file_counts_at_once_and_a_broken_one_changes_nothing(tmp_path
     assert keys.secret("two") == "c"
 
 
-def test_a_label_that_has_gone_leaves_its_submissions_to_the_first():
+def test_submissions_of_a_removed_key_use_the_first_key():
     assert KeyRing({"one": "a", "two": "b"}).secret("gone") == "a"
     assert KeyRing({}).secret("gone") == ""
     assert not KeyRing({})

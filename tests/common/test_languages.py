@@ -62,7 +62,7 @@ def message(answer) -> str:
         ("é, tr", ENGLISH),
     ],
 )
-def test_the_header_chooses_by_its_weights(db, header, expected):
+def test_accept_language_weights_choose_the_language(db, header, expected):
     headers = {} if header is None else {"Accept-Language": header}
 
     answer = Client().get("/v1/get-user-profile", headers=headers)
@@ -70,13 +70,13 @@ def test_the_header_chooses_by_its_weights(db, header, expected):
     assert (answer.status_code, message(answer)) == (401, expected)
 
 
-def test_without_a_header_it_is_the_profiles_language(phone):
+def test_profile_language_applies_without_a_header(phone):
     assert phone.post("update-user-profile", {"language": "es"}).status_code == 200
 
     assert message(phone.get("get-video-status")) == SPANISH_INPUT
 
 
-def test_a_new_language_counts_at_once_in_all_sessions(phone, django_assert_num_queries):
+def test_changed_language_applies_at_once_in_all_sessions(phone, django_assert_num_queries):
     sessions = [phone.session, phone.sign_in().session]
     for language, expected in (("es", SPANISH_INPUT), ("tr", TURKISH_INPUT), ("en", ENGLISH_INPUT)):
         phone.post("update-user-profile", {"language": language})
@@ -87,7 +87,7 @@ def test_a_new_language_counts_at_once_in_all_sessions(phone, django_assert_num_
                 assert message(phone.get("get-video-status")) == expected
 
 
-def test_other_processes_read_which_languages_have_changed(phone, monkeypatch):
+def test_language_change_reaches_other_processes(phone, monkeypatch):
     phone.post("update-user-profile", {"language": "es"})
     elsewhere = ChangedLanguages()
     monkeypatch.setattr(authentication, "changed", elsewhere)
@@ -98,7 +98,7 @@ def test_other_processes_read_which_languages_have_changed(phone, monkeypatch):
     assert message(phone.get("get-video-status")) == SPANISH_INPUT
 
 
-def test_a_token_of_after_the_change_is_believed(phone):
+def test_token_issued_after_the_change_has_the_new_language(phone):
     elsewhere = ChangedLanguages()
     now = timezone.now()
     elsewhere.add(phone.user_id, "es", changed_at=now)
@@ -118,13 +118,13 @@ def test_a_header_for_one_of_our_languages_wins_over_the_profile(phone):
     assert message(phone.get("get-video-status")) == SPANISH_INPUT
 
 
-def test_one_request_does_not_leave_its_language_to_the_next(db):
+def test_language_does_not_leak_into_the_next_request(db):
     Client().get("/v1/get-user-profile", headers={"Accept-Language": "tr"})
 
     assert message(Client().get("/v1/get-user-profile")) == ENGLISH
 
 
-def test_the_admin_speaks_english(db):
+def test_admin_is_in_english(db):
     answer = Client().get("/admin/login/", headers={"Accept-Language": "tr"})
 
     assert b"Log in" in answer.content
@@ -156,19 +156,19 @@ class Anything(dict):
         ("es", "Necesitas 1 crédito para", "Necesitas 8 créditos para"),
     ],
 )
-def test_a_number_chooses_its_form(language, one, many):
+def test_number_selects_the_plural_form(language, one, many):
     with translation.override(language):
         assert InsufficientCredits(required=1, available=0).text.startswith(one)
         assert InsufficientCredits(required=8, available=3).text.startswith(many)
 
 
-def test_a_debt_is_said_as_a_debt():
+def test_insufficient_credits_message_names_a_debt():
     refusal = InsufficientCredits(required=4, available=10, debt=1)
 
     assert refusal.text == "1 credit of a refunded purchase was spent and has to be repaid first."
 
 
-def test_seconds_have_their_singular():
+def test_one_second_uses_the_singular():
     assert RateLimited(retry_after=1).text == "Too many requests. Try again in 1 second."
     assert RateLimited(retry_after=2).text == "Too many requests. Try again in 2 seconds."
 
@@ -212,7 +212,7 @@ def places(text: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_what_is_compiled_is_what_is_written(language):
+def test_compiled_messages_match_their_sources(language):
     compiled = io.BytesIO()
     write_mo(compiled, catalog_of(language))
 
@@ -230,7 +230,7 @@ def test_what_is_compiled_is_what_is_written(language):
         ("es", ["Este campo es obligatorio.", "Debe ser un UUID válido.", "Debe ser un texto."]),
     ],
 )
-def test_a_fields_problem_is_said_in_the_callers_language(db, language, problems):
+def test_field_errors_are_in_the_callers_language(db, language, problems):
     required, not_uuid, not_text = problems
 
     def ask(body):
@@ -254,7 +254,7 @@ def test_a_fields_problem_is_said_in_the_callers_language(db, language, problems
     }
 
 
-def test_what_rest_framework_says_of_our_fields_is_in_our_own_words():
+def test_rest_framework_messages_are_replaced_by_our_texts():
     """Where it is not in our catalogues, its own translations would be shown."""
     import_module("rendio.urls")  # and with it all bodies
     ours = [

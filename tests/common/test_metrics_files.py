@@ -75,14 +75,14 @@ NO_TEXT = entry("x").replace(b"x", b"\xff")
 
 
 @pytest.mark.parametrize("content", [CUT, NO_TEXT])
-def test_rubbish_where_a_process_counts_is_set_aside(process, content):
+def test_corrupt_metrics_file_of_this_process_is_replaced(process, content):
     told = process(before=own_file(content))
 
     assert COUNTED in told
     assert "metrics_file_set_aside" in told
 
 
-def test_rubbish_of_other_processes_leaves_the_numbers_of_the_others(process, tmp_path):
+def test_corrupt_metrics_file_of_another_process_is_skipped(process, tmp_path):
     rubbish = [b"x", b"x" * 9000, CUT, NO_TEXT, ANOTHER_VERSION]
     for number, content in enumerate(rubbish):
         (tmp_path / f"counter_1{number}.db").write_bytes(content)
@@ -105,7 +105,7 @@ NO_ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, {bytes}))"
 
 
 @pytest.mark.parametrize("room", [0, 1 << 16])
-def test_a_full_disk_loses_numbers_and_no_call(process, room):
+def test_full_disk_loses_metrics_and_no_request(process, room):
     """The limit has the effect of a full disk where blocks are asked for: there are none."""
     told = process(before=NO_ROOM.format(bytes=room))
 
@@ -113,7 +113,7 @@ def test_a_full_disk_loses_numbers_and_no_call(process, room):
     assert "metrics_kept_in_memory" in told
 
 
-def test_a_folder_that_is_gone_loses_numbers_and_no_call(process, tmp_path):
+def test_missing_metrics_folder_loses_metrics_and_no_request(process, tmp_path):
     told = process(folder=tmp_path / "none")
     assert "metrics_kept_in_memory" in told
 
@@ -121,7 +121,7 @@ def test_a_folder_that_is_gone_loses_numbers_and_no_call(process, tmp_path):
     assert "rendio_database_up" in told
 
 
-def test_a_server_starts_where_no_folder_can_be_made(process):
+def test_server_starts_without_a_metrics_folder(process):
     told = process(
         before="""
 del os.environ["PROMETHEUS_MULTIPROC_DIR"]

@@ -44,7 +44,7 @@ def test_every_call_under_v1_and_every_webhook_is_described():
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
-def test_each_example_is_as_described(path, method, operation):
+def test_each_example_matches_its_schema(path, method, operation):
     bodies = [operation["requestBody"]] if "requestBody" in operation else []
     shown = 0
     for body in [*bodies, *operation["responses"].values()]:
@@ -64,7 +64,7 @@ def resolved(one):
     return described()["components"]["examples"][one["$ref"].rpartition("/")[2]]
 
 
-def test_each_refusal_says_which_code():
+def test_each_refusal_schema_names_its_code():
     for path, _method, operation in OPERATIONS:
         for status, answer in operation["responses"].items():
             # What HTTP itself asks of a range or a condition has no body.
@@ -96,7 +96,7 @@ def test_an_object_that_may_be_null_is_a_reference_to_a_nullable_component(compo
     assert not validator.is_valid("text")
 
 
-def test_generators_take_every_schema_of_the_description():
+def test_generators_support_every_schema():
     assert find_problems(json.loads(document().body)) == []
 
 
@@ -114,7 +114,7 @@ def texts_of_bodies():
 
 
 @pytest.mark.parametrize(("path", "name", "schema"), list(texts_of_bodies()))
-def test_an_empty_text_is_taken_where_the_description_allows_it(phone, path, name, schema):
+def test_empty_text_is_accepted_where_the_schema_allows_it(phone, path, name, schema):
     examples = described()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     [example] = examples["examples"].values()
     headers = {"Idempotency_Key": str(uuid4())} if path == "/v1/generate-video" else {}
@@ -125,7 +125,7 @@ def test_an_empty_text_is_taken_where_the_description_allows_it(phone, path, nam
     assert answer.status_code == (200 if takes else 400), answer.content
 
 
-def test_ids_that_may_be_left_out_may_be_empty():
+def test_optional_ids_may_be_empty():
     taken = {
         (path, name)
         for path, name, schema in texts_of_bodies()
@@ -168,18 +168,18 @@ def with_property(schema):
         ({"type": "object", "properties": {}, "required": ["y"]}, "y is required"),
     ],
 )
-def test_a_shape_that_generators_drop_is_found(schema, problem):
+def test_unsupported_schema_is_reported(schema, problem):
     assert problem in " ".join(find_problems(with_property(schema)))
 
 
-def test_a_component_used_with_and_without_null_is_found():
+def test_component_used_with_and_without_null_is_reported():
     document = with_property({"oneOf": [REF, {"type": "null"}]})
     document["components"]["schemas"]["Other"] = {"type": "array", "items": REF}
 
     assert "Thing is used both" in " ".join(make_nullable_components(document))
 
 
-def test_it_is_made_once_and_told_again_only_where_it_has_changed(db):
+def test_description_is_built_once_and_has_an_etag(db):
     client = Client()
     first = client.get("/openapi.json")
 
@@ -191,7 +191,7 @@ def test_it_is_made_once_and_told_again_only_where_it_has_changed(db):
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/redoc"])
-def test_a_page_loads_our_own_files_alone(db, path):
+def test_documentation_page_loads_only_our_files(db, path):
     page = Client().get(path)
 
     assert page.status_code == 200

@@ -38,7 +38,7 @@ def drip(ended, head):
 # --- request ----------------------------------------------------------------------------------
 
 
-def test_an_answer_comes_whole(answering):
+def test_response_is_read_completely(answering):
     server = answering(OK, b'Content-Length: 11\r\nX-Mark: here\r\n\r\n{"a": true}')
 
     answer = get(server.url)
@@ -57,7 +57,7 @@ def test_a_name_that_does_not_resolve_was_not_sent():
         get("http://nowhere.invalid/")
 
 
-def test_a_connection_closed_without_an_answer_may_have_been_acted_on(loopback):
+def test_connection_closed_without_a_response_is_no_answer(loopback):
     server = loopback(lambda connection: None)
 
     with pytest.raises(http.NoAnswer):
@@ -66,7 +66,7 @@ def test_a_connection_closed_without_an_answer_may_have_been_acted_on(loopback):
     assert len(server.heads) == 1, "and is not repeated"
 
 
-def test_silence_is_no_answer_and_is_not_repeated(loopback):
+def test_timeout_is_no_answer_and_is_not_retried(loopback):
     server = loopback(lambda connection: server.ended.wait(10))
 
     with pytest.raises(http.NoAnswer):
@@ -86,7 +86,7 @@ def test_silence_is_no_answer_and_is_not_repeated(loopback):
     ],
     ids=["length", "chunk", "chunks", "gzip"],
 )
-def test_an_answer_that_is_cut_short_is_no_answer(answering, cut):
+def test_truncated_response_is_no_answer(answering, cut):
     server = answering(OK, cut)
 
     with pytest.raises(http.NoAnswer):
@@ -96,7 +96,7 @@ def test_an_answer_that_is_cut_short_is_no_answer(answering, cut):
 @pytest.mark.parametrize(
     "head", [OK + b"\r\n", OK + b"Content-Length: 90000\r\n\r\n"], ids=["endless", "announced"]
 )
-def test_a_drip_of_single_bytes_ends_at_the_deadline(loopback, head):
+def test_slow_response_ends_at_the_deadline(loopback, head):
     """Each byte comes well within the read timeout; only the deadline of 0.5 + 2 x 0.2 ends it."""
     server = loopback(lambda connection: drip(server.ended, head)(connection))
 
@@ -107,7 +107,7 @@ def test_a_drip_of_single_bytes_ends_at_the_deadline(loopback, head):
 
 
 @pytest.mark.parametrize("body", [b"x" * 1001, gzip.compress(b"x" * 1001)], ids=["plain", "gzip"])
-def test_an_answer_beyond_the_byte_cap_is_no_answer_and_one_at_the_cap_is(answering, body):
+def test_response_is_accepted_up_to_the_byte_limit(answering, body):
     encoding = b"Content-Encoding: gzip\r\n" if body[:2] == b"\x1f\x8b" else b""
     server = answering(OK, encoding, b"Content-Length: %d\r\n\r\n" % len(body), body)
 
@@ -117,7 +117,7 @@ def test_an_answer_beyond_the_byte_cap_is_no_answer_and_one_at_the_cap_is(answer
     assert get(server.url, max_bytes=1001).body == b"x" * 1001
 
 
-def test_a_redirect_is_an_answer_and_is_not_followed(answering):
+def test_redirect_is_returned_and_not_followed(answering):
     target = answering(OK, b"Content-Length: 0\r\n\r\n")
     server = answering(
         b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n",
@@ -130,7 +130,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed(answering):
     assert target.heads == []
 
 
-def test_proxies_of_the_environment_are_not_used(answering, closed_port, monkeypatch):
+def test_proxy_variables_are_ignored(answering, closed_port, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
     server = answering(OK, b"Content-Length: 0\r\n\r\n")
 
@@ -138,7 +138,7 @@ def test_proxies_of_the_environment_are_not_used(answering, closed_port, monkeyp
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff"])
-def test_what_is_no_json_reads_as_none(body):
+def test_invalid_json_reads_as_none(body):
     assert http.Response(200, body, {}).json() is None
 
 
@@ -168,14 +168,14 @@ def test_a_file_beyond_the_cap_is_too_large(answering):
     assert len(download(server.url, max_bytes=1001)) == 1001
 
 
-def test_a_file_that_is_cut_short_is_no_answer(answering):
+def test_truncated_file_is_no_answer(answering):
     server = answering(OK, b"Content-Length: 500\r\n\r\n", b"x" * 400)
 
     with pytest.raises(http.NoAnswer):
         download(server.url)
 
 
-def test_a_file_that_drips_ends_at_the_deadline(loopback):
+def test_slow_file_ends_at_the_deadline(loopback):
     head = OK + b"Content-Length: 900\r\n\r\n"
     server = loopback(lambda connection: drip(server.ended, head)(connection))
 
@@ -211,7 +211,7 @@ def test_a_file_that_drips_ends_at_the_deadline(loopback):
         ("evil.example\N{FULLWIDTH SOLIDUS}.fal.media", "*.fal.media", False),
     ],
 )
-def test_only_hosts_on_the_list_are_asked(host, allowed, may, settings, monkeypatch):
+def test_only_allowed_hosts_are_called(host, allowed, may, settings, monkeypatch):
     """Decided before any connection: an allowed one then fails at its name, which is nobody's."""
     settings.ALLOW_PRIVATE_ADDRESSES = False
     monkeypatch.setattr(
@@ -223,7 +223,7 @@ def test_only_hosts_on_the_list_are_asked(host, allowed, may, settings, monkeypa
 
 
 @pytest.mark.parametrize("url", ["http://fal.media/", "ftp://fal.media/", "file:///etc/passwd", ""])
-def test_only_https_is_asked_in_production(url, settings):
+def test_only_https_is_called_in_production(url, settings):
     settings.ALLOW_PRIVATE_ADDRESSES = False
 
     with pytest.raises(http.Refused):
@@ -255,7 +255,7 @@ def test_a_redirect_to_an_allowed_host_is_followed(stub_server, spelling):
         ("http://[half/a.mp4", "address"),
     ],
 )
-def test_each_hop_is_checked_as_the_first(stub_server, location, why):
+def test_each_redirect_target_is_checked(stub_server, location, why):
     stub_server.say(302, b"", Location=location.format(port=stub_server.server.server_port))
 
     with pytest.raises(http.Refused, match=why):
@@ -264,7 +264,7 @@ def test_each_hop_is_checked_as_the_first(stub_server, location, why):
     assert len(stub_server.asked) == 1
 
 
-def test_redirects_that_do_not_end_are_refused(stub_server):
+def test_redirect_loop_is_refused(stub_server):
     stub_server.otherwise = (301, {"Location": "/again"}, b"")
 
     with pytest.raises(http.Refused, match="too many redirects"):
@@ -274,7 +274,7 @@ def test_redirects_that_do_not_end_are_refused(stub_server):
 
 
 @pytest.mark.parametrize("ask", [get, download])
-def test_no_cookie_goes_from_one_request_to_the_next(stub_server, ask):
+def test_cookies_are_not_kept_between_requests(stub_server, ask):
     stub_server.say(200, b"one", Set_Cookie="whose=theirs; Path=/").say(200, b"two")
 
     ask(f"{stub_server.url}/one")
@@ -312,7 +312,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("host", PRIVATE)
-def test_no_spelling_of_a_private_address_is_connected_to(host, settings):
+def test_private_addresses_are_refused_in_any_spelling(host, settings):
     settings.ALLOW_PRIVATE_ADDRESSES = False
     # As the list would have it if somebody named the address there, or a name that leads to it.
     hosts = [host, host.lower()]
@@ -321,7 +321,7 @@ def test_no_spelling_of_a_private_address_is_connected_to(host, settings):
         download(f"https://{host}/", hosts=hosts)
 
 
-def test_the_same_address_is_connected_to_where_private_ones_are_allowed(answering, settings):
+def test_private_address_is_accepted_where_allowed(answering, settings):
     server = answering(OK, b"Content-Length: 4\r\n\r\nfilm")
     settings.ALLOW_PRIVATE_ADDRESSES = True
 

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from rendio.common.db import prepared_cursor
 
 
-def test_a_prepared_statement_stands_in_the_query_log_each_time(db):
+def test_prepared_statement_is_in_the_query_log_each_time(db):
     with CaptureQueriesContext(connection) as logged:
         for number in range(8):  # PostgreSQL prepares it on the way
             with prepared_cursor() as cursor:

@@ -53,7 +53,7 @@ def limit_headers(answer):
     }
 
 
-def test_answers_say_what_is_left(phone, limits):
+def test_responses_state_the_remaining_requests(phone, limits):
     limits(default_per_user=3)
 
     first, second = phone.get("get-user-credits"), phone.get("get-user-credits")
@@ -63,7 +63,7 @@ def test_answers_say_what_is_left(phone, limits):
     assert 0 < limit_headers(first)["Reset"] - time.time() <= 3600
 
 
-def test_beyond_the_limit_it_is_429_with_when_to_come_back(phone, limits):
+def test_call_beyond_the_limit_is_429_with_retry_after(phone, limits):
     limits(default_per_user=2)
     assert [phone.get("get-user-credits").status_code for _ in range(2)] == [200, 200]
 
@@ -76,7 +76,7 @@ def test_beyond_the_limit_it_is_429_with_when_to_come_back(phone, limits):
     assert limit_headers(refused)["Remaining"] == 0
 
 
-def test_users_are_counted_apart(phone, limits):
+def test_users_are_counted_separately(phone, limits):
     limits(default_per_user=1)
     assert phone.get("get-user-credits").status_code == 200
     assert phone.get("get-user-credits").status_code == 429
@@ -84,7 +84,7 @@ def test_users_are_counted_apart(phone, limits):
     assert Phone().sign_in().get("get-user-credits").status_code == 200
 
 
-def test_generations_of_an_hour_are_counted_by_user_and_not_by_address(phone, limits):
+def test_hourly_generations_are_counted_by_user(phone, limits):
     limits(generation_hour_per_user=1)
     other = Phone().sign_in()
 
@@ -93,7 +93,7 @@ def test_generations_of_an_hour_are_counted_by_user_and_not_by_address(phone, li
     assert codes == [200, 200, 429, 429]
 
 
-def test_generations_are_counted_by_user_wherever_they_come_from(phone, limits, settings):
+def test_generations_are_counted_by_user_across_addresses(phone, limits, settings):
     limits(generation_minute_per_user=1)
     settings.TRUSTED_PROXIES = 1
 
@@ -119,7 +119,7 @@ def test_a_refused_generation_costs_nothing_and_its_key_is_free(phone, limits):
     assert phone.balance() == 2
 
 
-def test_zero_switches_a_limit_off_and_its_headers_with_it(phone, limits):
+def test_zero_disables_a_limit_and_its_headers(phone, limits):
     limits(default_per_user=0)
 
     answers = [phone.get("get-user-credits") for _ in range(5)]
@@ -128,7 +128,7 @@ def test_zero_switches_a_limit_off_and_its_headers_with_it(phone, limits):
     assert not any("X-RateLimit-Limit" in answer.headers for answer in answers)
 
 
-def test_the_tightest_of_two_limits_is_shown(phone, limits):
+def test_headers_state_the_tightest_limit(phone, limits):
     limits(generation_hour_per_user=10, generation_minute_per_user=3)
     assert limit_headers(phone.generate())["Limit"] == 3
 
@@ -136,7 +136,7 @@ def test_the_tightest_of_two_limits_is_shown(phone, limits):
     assert limit_headers(phone.generate())["Limit"] == 2
 
 
-def test_a_tier_has_its_own_limits_as_the_access_token_says(phone, limits):
+def test_limits_follow_the_tier_of_the_access_token(phone, limits):
     limits(default_per_user=1, premium_default_per_user=3)
     account_services.set_tier(user_id=phone.user_id, tier=Tier.PREMIUM, until=None)
     assert limit_headers(phone.get("get-user-credits"))["Limit"] == 1
@@ -148,7 +148,7 @@ def test_a_tier_has_its_own_limits_as_the_access_token_says(phone, limits):
     assert codes == [200, 200, 200, 429]
 
 
-def test_a_limit_that_a_tier_has_not_of_its_own_is_everybodys(phone, limits):
+def test_tier_without_a_limit_of_its_own_uses_the_default(phone, limits):
     limits(export_per_user=1)
     account_services.set_tier(user_id=phone.user_id, tier=Tier.PREMIUM, until=None)
     answer = phone.post("auth/refresh", {"refresh_token": phone.session["refresh_token"]})
@@ -157,9 +157,7 @@ def test_a_limit_that_a_tier_has_not_of_its_own_is_everybodys(phone, limits):
     assert [phone.get("export-user-data").status_code for _ in range(2)] == [200, 429]
 
 
-def test_of_calls_at_once_each_is_told_another_number_and_no_more_than_the_limit_pass(
-    committed, sandbox, limits
-):
+def test_concurrent_calls_pass_up_to_the_limit(committed, sandbox, limits):
     phone = Phone().sign_in()
     limits(default_per_user=5)
     phones = [Phone() for _ in range(8)]
@@ -257,7 +255,7 @@ def test_forwarded_of_rfc_7239_counts_where_our_proxies_send_it(
     assert ratelimit.client_ip(request) == expected
 
 
-def test_a_callers_own_forwarded_header_is_not_read(settings):
+def test_forwarded_header_of_the_caller_is_ignored(settings):
     settings.TRUSTED_PROXIES = 1
     request = RequestFactory().get(
         "/",
@@ -269,7 +267,7 @@ def test_a_callers_own_forwarded_header_is_not_read(settings):
 
 
 @pytest.mark.parametrize(("told", "secure"), [("https", True), ("HTTPS", True), ("http", False)])
-def test_forwarded_says_whether_a_call_came_by_https(settings, told, secure):
+def test_forwarded_header_states_https(settings, told, secure):
     settings.TRUSTED_PROXIES = 1
     settings.FORWARDED_HEADER = "Forwarded"
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -288,7 +286,7 @@ def test_forwarded_says_whether_a_call_came_by_https(settings, told, secure):
     ("forwarded", "warned"),
     [("nonsense", True), ("198.51.100.7", False), ("198.51.100.7:40001", False)],
 )
-def test_it_is_told_once_that_all_callers_share_a_limit(settings, caplog, forwarded, warned):
+def test_shared_limit_is_logged_once(settings, caplog, forwarded, warned):
     settings.TRUSTED_PROXIES = 1
     forwarded_headers._warn_once.cache_clear()
 
@@ -298,12 +296,12 @@ def test_it_is_told_once_that_all_callers_share_a_limit(settings, caplog, forwar
     assert caplog.text.count("callers_address_unknown") == int(warned)
 
 
-def test_one_household_of_ipv6_counts_as_one_and_two_as_two():
+def test_ipv6_callers_are_counted_by_network():
     assert address("2001:db8:1:2::1") == address("2001:db8:1:2:ffff::9")
     assert address("2001:db8:1:2::1") != address("2001:db8:1:3::1")
 
 
-def test_ipv4_callers_at_a_dual_stack_socket_are_told_apart():
+def test_ipv4_callers_at_a_dual_stack_socket_are_counted_separately():
     assert address("::ffff:192.0.2.1") == address("192.0.2.1")
     assert address("::ffff:192.0.2.1") != address("::ffff:192.0.2.2")
 
@@ -311,7 +309,7 @@ def test_ipv4_callers_at_a_dual_stack_socket_are_told_apart():
 # --- Redis gone -------------------------------------------------------------------------------
 
 
-def test_with_redis_gone_a_generation_goes_through(phone, limits, redis_at, closed_port):
+def test_generation_succeeds_without_redis(phone, limits, redis_at, closed_port):
     limits(generation_hour_per_user=1, generation_minute_per_user=1, default_per_user=1)
     redis_at(f"redis://127.0.0.1:{closed_port}/0")
 
@@ -321,7 +319,7 @@ def test_with_redis_gone_a_generation_goes_through(phone, limits, redis_at, clos
     assert phone.balance() == 2
 
 
-def test_with_redis_gone_a_purchase_is_put_off(phone, limits, redis_at, closed_port):
+def test_purchase_is_deferred_without_redis(phone, limits, redis_at, closed_port):
     """Without a count, ids of purchases that name nobody could be guessed."""
     limits(purchases_per_user=30)
     redis_at(f"redis://127.0.0.1:{closed_port}/0")
@@ -347,9 +345,7 @@ WITHOUT_REDIS = {
 }
 
 
-def test_with_redis_gone_sign_in_and_purchase_are_closed_and_all_else_is_looked_at(
-    phone, limits, redis_at, closed_port
-):
+def test_sign_in_and_purchase_are_refused_without_redis(phone, limits, redis_at, closed_port):
     limits(**dict.fromkeys(settings.RATE_LIMITS, 100))
     redis_at(f"redis://127.0.0.1:{closed_port}/0")
 
@@ -375,9 +371,7 @@ def test_with_redis_gone_sign_in_and_purchase_are_closed_and_all_else_is_looked_
     assert phone.get("get-user-credits").status_code == 200
 
 
-def test_with_redis_hanging_a_request_waits_for_it_once_and_the_next_not_at_all(
-    phone, limits, redis_at
-):
+def test_hanging_redis_delays_only_one_request(phone, limits, redis_at):
     """One connection and no second try: what it costs is one time-out, which is in the settings."""
     limits(generation_hour_per_user=1, generation_minute_per_user=1)
     with socket.create_server(("127.0.0.1", 0)) as hanging:
@@ -434,9 +428,7 @@ def test_false_signatures_are_counted_by_address_over_all_webhooks(db, relay, li
     assert "webhook_refused" not in caplog.text
 
 
-def test_with_redis_gone_a_false_signature_is_a_401_as_ever(
-    db, relay, limits, redis_at, closed_port
-):
+def test_false_signature_is_401_without_redis(db, relay, limits, redis_at, closed_port):
     limits(forgeries_per_ip=1)
     redis_at(f"redis://127.0.0.1:{closed_port}/0")
 

@@ -29,7 +29,7 @@ class Talkative(Exception):
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
+def test_secrets_are_redacted_by_shape(secret):
     with capture_log() as log:
         logging.getLogger("rendio.test").warning("it broke with %s", secret)
         logger = structlog.get_logger("rendio.test")
@@ -54,14 +54,14 @@ def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret):
         *["email", "device_id", "installation_secret"],
     ],
 )
-def test_a_secret_is_known_by_its_name_whatever_it_looks_like(name):
+def test_secrets_are_redacted_by_name(name):
     with capture_log() as log:
         structlog.get_logger("rendio.test").warning("it", **{name: "plain"}, more={name: ["plain"]})
 
     assert "plain" not in log.getvalue()
 
 
-def test_what_is_no_secret_is_written_as_it_is():
+def test_other_values_are_logged_unchanged():
     fields = {"job_id": "01a1fdcc-9c9f-7a27-8eb7-0c37ea13e3d2", "credits": 4, "late": False}
     with capture_log() as log:
         structlog.get_logger("rendio.test").info("video_generation_completed", **fields, why=None)

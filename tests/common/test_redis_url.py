@@ -29,7 +29,7 @@ from rendio.config import redis_url
         ("redis://:sec?ret@h/0", "percent-encoded"),
     ],
 )
-def test_what_not_all_can_follow_is_refused_by_name(url, named):
+def test_unsupported_redis_url_parts_are_refused_by_name(url, named):
     with pytest.raises(ValueError, match=named) as refusal:
         redis_url.parse(url)
 
@@ -51,11 +51,11 @@ def test_what_not_all_can_follow_is_refused_by_name(url, named):
         ),
     ],
 )
-def test_tls_is_verified_unless_the_address_says_otherwise(query, options):
+def test_tls_is_verified_unless_the_url_disables_it(query, options):
     assert redis_url.parse(f"rediss://h{query}").broker_use_ssl == options
 
 
-def test_an_address_is_written_so_that_all_read_it_alike():
+def test_redis_url_is_normalized_for_all_clients():
     # A comma is the next server's address for Django's cache, a semicolon for Celery.
     written, encoded = "p,w;d%40", "p%2Cw%3Bd%40"
 

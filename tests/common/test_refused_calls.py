@@ -103,7 +103,7 @@ def signed_in(running):
 
 
 @pytest.mark.parametrize("size", [70_000, 1_200_000, 12_000_000])
-def test_every_kind_of_refusal_is_read_three_times_on_one_connection(signed_in, client, size):
+def test_connection_survives_three_refusals_of_each_kind(signed_in, client, size):
     json = {"Content-Type": "application/json"}
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     kinds = [
@@ -125,7 +125,7 @@ def test_every_kind_of_refusal_is_read_three_times_on_one_connection(signed_in, 
         assert answers == [status] * 3, (method, path)
 
 
-def test_a_call_beyond_its_limit_is_refused_without_losing_the_answer(signed_in, client):
+def test_call_beyond_its_limit_gets_the_response(signed_in, client):
     headers = signed_in | {"Content-Type": "application/json"}
     body = b'{"code": "' + b"z" * 800_000 + b'"}'
     client.send("POST", "/v1/redeem-code", body, headers)
@@ -135,7 +135,7 @@ def test_a_call_beyond_its_limit_is_refused_without_losing_the_answer(signed_in,
     assert answers == [429] * 3
 
 
-def test_no_route_loses_its_answer_or_the_connection(running):
+def test_every_route_answers_on_the_same_connection(running):
     client = Standard()
     addresses = list(routes())
     assert len(addresses) > 150
@@ -151,7 +151,7 @@ def test_no_route_loses_its_answer_or_the_connection(running):
     client.close()
 
 
-def test_a_body_beyond_all_bounds_is_answered_before_it_ends(running):
+def test_oversized_body_is_refused_before_it_ends(running):
     """The client sends 100 MB of what may have one, and finds its refusal."""
     for _ in range(3):
         client = Standard()
@@ -172,7 +172,7 @@ def test_a_body_beyond_all_bounds_is_answered_before_it_ends(running):
         client.close()
 
 
-def test_who_waits_to_be_told_to_continue_is_told(signed_in):
+def test_expect_100_continue_is_answered(signed_in):
     body = pictures.jpeg()
     part = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n'
@@ -191,7 +191,7 @@ def test_who_waits_to_be_told_to_continue_is_told(signed_in):
             assert line.recv(1000).startswith(b"HTTP/1.1 " + status)
 
 
-def test_who_asks_whether_to_send_too_much_is_told_not_to(running):
+def test_expect_100_continue_is_refused_for_an_oversized_body(running):
     head = (
         f"POST {UPLOAD} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 90000000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\nExpect: 100-continue\r\n\r\n"

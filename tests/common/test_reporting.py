@@ -84,13 +84,13 @@ def sent_to(sink, path) -> list[bytes]:
     return found
 
 
-def test_nothing_is_loaded_or_sent_unless_it_is_configured(sink):
+def test_sentry_is_not_loaded_unless_configured(sink):
     assert run(sink, SENTRY_DSN="", OTEL_EXPORTER_OTLP_ENDPOINT="") == "[]"
 
     assert [path for _, path, _ in sink.asked] == ["/ask?token=planted-in-their-query"]
 
 
-def test_what_is_sent_names_what_broke_and_nobody(sink):
+def test_sentry_event_names_the_error_and_no_user(sink):
     dsn = sink.url.replace("http://", "http://public@") + "/1"
 
     loaded = run(sink, SENTRY_DSN=dsn, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)

@@ -41,7 +41,7 @@ def test_a_cleared_cache_loads_again():
     assert source.read() == "only 2"
 
 
-def test_an_exception_is_not_kept():
+def test_exceptions_are_not_cached():
     answers = iter([ValueError("first"), "second"])
 
     @ttl_cache(lambda: 60)
@@ -56,7 +56,7 @@ def test_an_exception_is_not_kept():
     assert read() == "second"
 
 
-def test_threads_that_meet_an_expired_value_share_one_load():
+def test_concurrent_threads_share_one_load():
     begun, go_on = Event(), Event()
     loads = []
 

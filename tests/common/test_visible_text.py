@@ -26,11 +26,11 @@ UNSEEN = {
 
 
 @pytest.mark.parametrize("text", UNSEEN.values(), ids=UNSEEN)
-def test_what_shows_nothing_is_not_counted(text):
+def test_invisible_characters_are_not_counted(text):
     assert not has_visible(text * 9)
 
 
-def test_what_shows_nothing_is_not_counted_among_letters():
+def test_invisible_characters_among_letters_are_not_counted():
     assert has_visible("s\u200be\u3164a", least=3)
     assert not has_visible("s\u200b\u3164 \u2800a", least=3)
 
@@ -51,6 +51,6 @@ def test_what_shows_nothing_is_not_counted_among_letters():
         "\U000323b0\U000323b1\U000323b2",  # not assigned when this Python was made
     ],
 )
-def test_what_can_be_seen_is_counted(text):
+def test_visible_characters_are_counted(text):
     assert has_visible(text, least=3)
     assert not has_visible(text, least=6)

@@ -75,7 +75,7 @@ def test_nothing_is_sent_before_the_commit_or_after_a_rollback(committed, broker
     wait_for(lambda: broker.llen(queue) == 1)
 
 
-def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed, broker, queue):
+def test_burst_with_a_slow_broker_sends_at_most_two_messages(committed, broker, queue):
     """One is on its way when the broker stops answering; all others wait as one."""
     broker.client_pause(timeout=60_000, all=False)
     try:
@@ -88,7 +88,7 @@ def test_a_burst_while_the_broker_is_slow_becomes_two_messages_at_most(committed
     assert 1 <= broker.llen(queue) <= 2
 
 
-def test_a_long_queue_is_not_made_longer(committed, broker, queue):
+def test_long_queue_gets_no_further_messages(committed, broker, queue):
     with app.producer_or_acquire() as producer:
         broker.rpush(queue, *["a message"] * (wakeup.MAX_WAITING - 1))
         assert wakeup.has_room(queue, producer)
@@ -101,7 +101,7 @@ def test_a_long_queue_is_not_made_longer(committed, broker, queue):
     assert broker.llen(queue) == wakeup.MAX_WAITING
 
 
-def test_the_scheduler_leaves_room_on_a_long_queue_for_what_it_says_rarely(broker, queue, tmp_path):
+def test_scheduler_sends_rare_messages_to_a_long_queue(broker, queue, tmp_path):
     scheduler = Scheduler(app, schedule_filename=str(tmp_path / "beat"), lazy=True)
 
     def say_every(seconds: float) -> None:
@@ -124,7 +124,7 @@ def test_the_scheduler_leaves_room_on_a_long_queue_for_what_it_says_rarely(broke
     assert broker.llen(queue) == wakeup.MAX_WAITING + 1 + MAX_WAITING_LONG_INTERVAL
 
 
-def test_no_message_of_the_scheduler_shows_its_arguments(tmp_path):
+def test_scheduler_messages_hide_their_arguments(tmp_path):
     scheduler = Scheduler(app, schedule_filename=str(tmp_path / "beat"))
 
     for kind in kinds():
