@@ -4,26 +4,30 @@ A sign-in takes 54 statements and two calls to Apple: 0.1 s of processor time, a
 tests begin with one. The first in each process goes through the API. The others insert the same
 nine rows with their times moved to now, and set the same bit at the sandbox's DeviceCheck. The
 rollback at the end of the test removes the rows, so their ids serve again.
+
+A test that has changed a setting which the recorded sign-in has read signs in through the API.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from django.apps import apps
-from django.conf import settings
+from django.conf import UserSettingsHolder, settings
 from django.db import connection
 from django.utils import timezone
 from psycopg import sql
 
 # The access token is an hour old before it expires, and tests look ahead by most of that.
 RECORD_AGAIN_AFTER_SECONDS = 120
-# Settings that conftests replace for every test and that no sign-in depends on.
-IRRELEVANT_SETTINGS = {"MIDDLEWARE", "RATE_LIMITS", "PASSWORD_HASHERS", "default_settings"}
+# Settings that a sign-in reads, that conftests replace for every test and that change no row.
+IRRELEVANT_SETTINGS = {"MIDDLEWARE", "RATE_LIMITS", "PASSWORD_HASHERS"}
 TIMESTAMP = re.compile(r'(?<=")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*(?=")')
 
 
@@ -38,6 +42,7 @@ class Recording:
     made_at: float  # of time.monotonic()
     script: str  # INSERT statements
     attributes: dict[str, Any]  # of the phone
+    settings: frozenset[str]  # names of those that the sign-in has read
 
     @property
     def is_usable(self) -> bool:
@@ -61,11 +66,14 @@ _recording: Recording | None = None
 def sign_in(phone: SignsIn) -> bool:
     """Sign the phone in. False if the sign-in was repeated: then only our rows know of it."""
     global _recording
-    if _changed_settings():
+    changed = _changed_settings()
+    if _recording is not None and changed & _recording.settings:
         phone.sign_in()
         return True
     if _recording is None or not _recording.is_usable:
-        _recording = _record(phone)
+        recording = _record(phone)
+        if not changed & recording.settings:
+            _recording = recording
         return True
     vars(phone).update(_recording.attributes)
     _recording.insert_rows()
@@ -77,14 +85,39 @@ def _changed_settings() -> set[str]:
     changed: set[str] = set()
     layer = settings._wrapped
     while hasattr(layer, "default_settings"):
-        changed |= vars(layer).keys() - {"_deleted"}
+        changed |= vars(layer).keys() - {"_deleted", "default_settings"}
         layer = layer.default_settings
-    return changed - IRRELEVANT_SETTINGS
+    return changed
+
+
+class _NotedSettings(UserSettingsHolder):
+    """Django's settings that note the names that are read."""
+
+    def __init__(self, default_settings: Any) -> None:
+        super().__init__(default_settings)
+        self.read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getattr__(name)
+
+
+@contextmanager
+def _noted_reads() -> Iterator[set[str]]:
+    """Collect the names of the settings that are read meanwhile, in this and other threads."""
+    replaced = settings._wrapped
+    noted = _NotedSettings(replaced)
+    settings._wrapped = noted  # empties Django's cache of values
+    try:
+        yield noted.read
+    finally:
+        settings._wrapped = replaced
 
 
 def _record(phone: SignsIn) -> Recording:
     before = _rows()
-    phone.sign_in()
+    with _noted_reads() as read:
+        phone.sign_in()
     ended_at = timezone.now()
     statements = [
         sql.SQL("INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, {row});")
@@ -95,7 +128,14 @@ def _record(phone: SignsIn) -> Recording:
     ]
     # The HTTP client stays the phone's own.
     attributes = {name: value for name, value in vars(phone).items() if name != "client"}
-    return Recording(_database(), ended_at, time.monotonic(), "".join(statements), attributes)
+    return Recording(
+        _database(),
+        ended_at,
+        time.monotonic(),
+        "".join(statements),
+        attributes,
+        frozenset(read - IRRELEVANT_SETTINGS),
+    )
 
 
 def _rows() -> dict[tuple[str, str], str]:
