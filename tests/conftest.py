@@ -63,11 +63,12 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """The sandbox as after its start, before and after the test."""
+    """The sandbox as after its start, before the test, and as unscripted after it."""
     controls = Sandbox()
-    controls.control("reset")
+    controls.reset()
     yield controls
-    controls.control("reset")
+    if controls.is_scripted:
+        controls.reset()
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def phone(db: None, sandbox: Sandbox) -> Phone:
     """A guest who has just signed in, with 10 credits."""
     phone = Phone()
     if not recorded_sign_in.sign_in(phone):
-        sandbox.control("apple/device", device_token=phone.device_token, bit0=True, bit1=False)
+        sandbox.mark_device(phone.device_token)
     return phone
 
 

@@ -13,11 +13,25 @@ class Sandbox:
 
     _http = requests.Session()
     _http.trust_env = False
+    is_scripted = False
+    """Whether a control has been used since the last reset."""
 
     def __init__(self) -> None:
         self.url = os.environ["SANDBOX_URL"]
 
+    def reset(self) -> None:
+        self.control("reset")
+        Sandbox.is_scripted = False
+
+    def mark_device(self, device_token: str) -> None:
+        """Set the bit of a device that had a welcome grant. Concerns no other phone."""
+        self._post("apple/device", {"device_token": device_token, "bit0": True, "bit1": False})
+
     def control(self, path: str, **body: Any) -> Any:
+        Sandbox.is_scripted = True
+        return self._post(path, body)
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
         answer = self._http.post(f"{self.url}/control/{path}", json=body, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -26,24 +40,20 @@ class Sandbox:
         self.control("provider", **{"provider": "fal"} | body)
 
     def requests(self, provider: str = "fal") -> list[dict[str, Any]]:
-        answer = requests.get(
-            f"{self.url}/control/requests", params={"provider": provider}, timeout=30
-        )
-        found: list[dict[str, Any]] = answer.json()["requests"]
-        return found
+        return self._list("requests", provider=provider)
 
     def revoked(self) -> list[dict[str, Any]]:
         """The tokens whose revocation Apple was asked for."""
-        answer = requests.get(f"{self.url}/control/apple/revoked", timeout=30)
-        found: list[dict[str, Any]] = answer.json()["tokens"]
-        return found
+        return self._list("apple/revoked", field="tokens")
 
     def pushes(self, token: str | None = None) -> list[dict[str, Any]]:
         """What APNs was sent, to all phones or to one."""
-        sent = requests.get(f"{self.url}/control/pushes", timeout=30).json()["pushes"]
-        return [push for push in sent if token in (None, push["token"])]
+        return [push for push in self._list("pushes") if token in (None, push["token"])]
 
     def jobs(self, provider: str = "fal") -> list[dict[str, Any]]:
-        answer = requests.get(f"{self.url}/control/jobs", params={"provider": provider}, timeout=30)
-        found: list[dict[str, Any]] = answer.json()["jobs"]
+        return self._list("jobs", provider=provider)
+
+    def _list(self, path: str, *, field: str | None = None, **query: str) -> list[dict[str, Any]]:
+        answer = self._http.get(f"{self.url}/control/{path}", params=query, timeout=30)
+        found: list[dict[str, Any]] = answer.json()[field or path]
         return found
