@@ -26,6 +26,8 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "providers.md"
 @pytest.fixture(autouse=True)
 def _short(settings, no_long_wait):
     settings.MAX_VIDEO_BYTES = 3_000_000
+    settings.JOB_START_DEADLINE_SECONDS = settings.JOB_RUN_DEADLINE_SECONDS = 60
+    settings.JOB_STORE_DEADLINE_SECONDS = 60
 
 
 def cost_of(job) -> Decimal:
