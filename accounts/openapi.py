@@ -72,13 +72,14 @@ CONSENTS = {"consents": [{**CONSENT, "history": [CONSENT]}]}
 OPERATIONS: Operations = {
     api.DeviceCheck: Operation(
         tag=Tag.IDENTITY,
-        summary="Sign a device in",
-        text="A device that Apple vouches for gets its user, or a new guest: with credits, unless "
-        "this hardware had them before. The app makes `installation_secret` once and keeps it in "
-        "the Keychain: the first check stores its keyed hash, later ones need the same, else "
-        "`details.problem` is `installation_unproven` and the app starts anew with another "
-        "`device_id`. A `device_id` of an earlier release has no secret: send its session's access "
-        "token along in `Authorization` to store one.",
+        summary="Sign in a device",
+        text="A device that Apple confirms gets its existing user or a new guest, with welcome "
+        "credits unless this hardware had them before. The app generates `installation_secret` "
+        "once and keeps it in the Keychain. The first check stores a keyed hash of the secret; "
+        "later checks need the same secret. Otherwise `details.problem` is "
+        "`installation_unproven`, and the app registers a new installation with another "
+        "`device_id`. A `device_id` of an earlier release has no secret: send the access token of "
+        "its session in `Authorization` to store one.",
         body=DeviceCheckBody,
         request_example={
             "device_id": DEVICE_ID,
@@ -102,7 +103,7 @@ OPERATIONS: Operations = {
     ),
     api.AttestChallenge: Operation(
         tag=Tag.IDENTITY,
-        summary="A challenge for App Attest",
+        summary="Get a challenge for App Attest",
         body=DeviceIdBody,
         request_example={"device_id": DEVICE_ID},
         response=ChallengeAnswer,
@@ -112,7 +113,7 @@ OPERATIONS: Operations = {
     api.AttestDevice: Operation(
         tag=Tag.IDENTITY,
         summary="Attest a device's key",
-        text="The key counts for device checks with the same `installation_secret`.",
+        text="The key is valid for device checks with the same `installation_secret`.",
         body=AttestBody,
         request_example={
             "device_id": DEVICE_ID,
@@ -127,9 +128,9 @@ OPERATIONS: Operations = {
     ),
     api.Refresh: Operation(
         tag=Tag.IDENTITY,
-        summary="New tokens for a refresh token",
-        text="A refresh token used twice ends its session; within 30 seconds the one before the "
-        "latest is forgiven.",
+        summary="Refresh the tokens of a session",
+        text="Each refresh token is valid once. The previous one is accepted for 30 more seconds, "
+        "in case the response was lost. Any other reuse ends the session.",
         body=RefreshTokenBody,
         request_example={"refresh_token": SESSION["refresh_token"]},
         response=RefreshAnswer,
@@ -147,8 +148,8 @@ OPERATIONS: Operations = {
     api.SignInWithApple: Operation(
         tag=Tag.IDENTITY,
         summary="Sign in with Apple",
-        text="The guest becomes the account, or moves what it has into the one that exists. "
-        "`nonce` is the raw value, of which Apple saw the SHA-256 in hex.",
+        text="The guest becomes an account, or is merged into the existing account. `nonce` is the "
+        "raw value; Apple got its SHA-256 in hex.",
         body=SignInBody,
         request_example={
             "identity_token": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk",
@@ -172,8 +173,8 @@ OPERATIONS: Operations = {
     ),
     api.AppleAccountEvent: Operation(
         tag=Tag.WEBHOOKS,
-        summary="Notices about Apple accounts",
-        text="Apple's, of Sign in with Apple: consent withdrawn, account deleted, mail relay.",
+        summary="Receive events about Apple accounts",
+        text="Called by Apple: consent withdrawn, account deleted, mail relay changed.",
         body=AppleNoticeBody,
         body_type="*/*",
         request_example={"payload": "eyJraWQiOiIxIiwiYWxnIjoiUlMyNTYifQ.eyJ9.c2lnbmVk"},
@@ -183,7 +184,7 @@ OPERATIONS: Operations = {
     ),
     api.GetSessions: Operation(
         tag=Tag.IDENTITY,
-        summary="The user's sessions",
+        summary="List the user's sessions",
         response=SessionsAnswer,
         response_example={
             "sessions": [
@@ -209,7 +210,7 @@ OPERATIONS: Operations = {
     ),
     api.GetDevices: Operation(
         tag=Tag.IDENTITY,
-        summary="The user's devices",
+        summary="List the user's devices",
         response=DevicesAnswer,
         response_example={
             "devices": [
@@ -223,8 +224,8 @@ OPERATIONS: Operations = {
     ),
     api.RevokeDevice: Operation(
         tag=Tag.IDENTITY,
-        summary="Leave one of the user's devices",
-        text="By the `device_id` of the list, or by the device's own.",
+        summary="Unlink one of the user's devices",
+        text="Takes the `device_id` from the list of devices, or the device's own id.",
         body=ListedDeviceBody,
         request_example={"device_id": PUBLIC_ID},
         response=Done,
@@ -233,13 +234,13 @@ OPERATIONS: Operations = {
     ),
     api.RegisterPushToken: Operation(
         tag=Tag.IDENTITY,
-        summary="Have this phone told what happens",
-        text="To be called with each start of the app, as Apple advises. A phone is its latest "
-        "user's, and ends with the session. iPhones are told that a video is ready, that it could "
-        "not be made and its credits are back, that it came after all, and that support returned "
-        "credits: `kind` (`job_completed`, `job_failed`, `job_late`, `credits_returned`) and "
-        "`job_id` stand beside `aps`. Android's tokens are kept, and nothing is sent to them. "
-        "`environment` is Apple's: `sandbox` for builds from Xcode.",
+        summary="Register this phone for push notifications",
+        text="Call it at each start of the app, as Apple advises. A phone gets the pushes of the "
+        "user who registered it last, until the session ends. iPhones get a push when a job "
+        "completes, fails and is refunded, completes after its refund, or when support returns "
+        "credits. `kind` (`job_completed`, `job_failed`, `job_late`, `credits_returned`) and "
+        "`job_id` are beside `aps`. Android tokens are stored, but get no pushes. `environment` is "
+        "Apple's: `sandbox` for builds from Xcode.",
         body=PushTokenBody,
         request_example={"token": PUSH_TOKEN, "platform": "ios", "environment": "production"},
         response=Done,
@@ -247,19 +248,19 @@ OPERATIONS: Operations = {
     ),
     api.UnregisterPushToken: Operation(
         tag=Tag.IDENTITY,
-        summary="Have this phone told nothing more",
-        text="Also where it was not registered.",
+        summary="Unregister this phone from push notifications",
+        text="Succeeds for an unregistered phone too.",
         body=PushTokenOnlyBody,
         request_example={"token": PUSH_TOKEN},
         response=Done,
         response_example=SUCCESS,
     ),
     api.GetProfile: Operation(
-        tag=Tag.IDENTITY, summary="The user's profile", response=Profile, response_example=PROFILE
+        tag=Tag.IDENTITY, summary="Get the profile", response=Profile, response_example=PROFILE
     ),
     api.UpdateProfile: Operation(
         tag=Tag.IDENTITY,
-        summary="Change the profile",
+        summary="Update the profile",
         body=ProfileBody,
         request_example={"language": "tr", "tos_version": "3"},
         response=Profile,
@@ -268,14 +269,14 @@ OPERATIONS: Operations = {
     api.DeleteAccount: Operation(
         tag=Tag.IDENTITY,
         summary="Delete the account",
-        text="Sessions end, personal data and media go, and Apple's token is revoked.",
+        text="Sessions end, personal data and media are deleted, and Apple's token is revoked.",
         response=Done,
         response_example=SUCCESS,
         refusals=(AccountSuspended,),
     ),
     api.ExportUserData: Operation(
         tag=Tag.IDENTITY,
-        summary="Everything held about the user",
+        summary="Export the user's data",
         text="A section for each kind of data.",
         response={"type": "object", "additionalProperties": True},
         response_example={
@@ -283,18 +284,18 @@ OPERATIONS: Operations = {
             "profile": {"id": USER_ID},
             "jobs": [],
         },
-        headers={"Content-Disposition": "A name for the file."},
+        headers={"Content-Disposition": "The file name."},
     ),
     api.GetConsents: Operation(
         tag=Tag.IDENTITY,
-        summary="What the user has agreed to",
+        summary="List the user's consents",
         response=ConsentsAnswer,
         response_example=CONSENTS,
     ),
     api.RecordConsent: Operation(
         tag=Tag.IDENTITY,
-        summary="Record that the user agrees, or no longer does",
-        text="`providers` go with `ai_providers` alone, and have to be named where it is granted.",
+        summary="Record or withdraw a consent",
+        text="`providers` is for the kind `ai_providers` only, and required if that is granted.",
         body=ConsentBody,
         request_example={"kind": "ai_providers", "version": "3", "providers": ["fal"]},
         response=RecordedConsentAnswer,

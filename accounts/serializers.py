@@ -174,7 +174,7 @@ class PushTokenOnlyBody(serializers.Serializer):
 
 class SessionTokens(serializers.Serializer):
     access_token = serializers.CharField()
-    refresh_token = serializers.CharField(help_text="Good for one refresh.")
+    refresh_token = serializers.CharField(help_text="Valid for one refresh.")
     token_type = serializers.ChoiceField(choices=["bearer"])
     expires_in = serializers.IntegerField(help_text="Seconds.")
 
@@ -345,7 +345,7 @@ def consent_record_json(record: Consent) -> dict[str, Any]:
 
 
 class CurrentConsent(ConsentRecord):
-    history = ConsentRecord(many=True, help_text="Each record as it was made, newest first.")
+    history = ConsentRecord(many=True, help_text="All records, newest first.")
 
 
 def consent_json(consent: queries.CurrentConsent) -> dict[str, Any]:

@@ -24,14 +24,14 @@ CREDITS_ACT = {"user_id": USER_ID, "amount": 5, "reason": "The video came out bl
 USER_ACT = {"user_id": USER_ID, "reason": "Sells its welcome credits"}
 
 WAITS = {
-    202: "More than one person may give alone: nothing has been given yet. `success` is false, and "
-    "`pending_grant_id` names what a second person decides in the admin.",
+    202: "The amount needs the approval of a second person, and nothing has changed yet. `success` "
+    "is false, and `pending_grant_id` is the id of the pending approval in the admin.",
 }
 
 OPERATIONS: Operations = {
     api.RefundCredits: Operation(
         tag=Tag.SUPPORT,
-        summary="Give credits back",
+        summary="Refund credits",
         body=AmountBody,
         request_example=CREDITS_ACT,
         response=NewBalance,
@@ -41,7 +41,7 @@ OPERATIONS: Operations = {
     ),
     api.AdjustCredits: Operation(
         tag=Tag.SUPPORT,
-        summary="Correct a balance, up or down",
+        summary="Adjust a balance",
         body=AmountBody,
         request_example={**CREDITS_ACT, "amount": -5},
         response=NewBalance,
@@ -51,7 +51,7 @@ OPERATIONS: Operations = {
     ),
     api.ToggleModel: Operation(
         tag=Tag.SUPPORT,
-        summary="Take a model off sale, or put it back",
+        summary="Put a model on or off sale",
         body=ToggleModelBody,
         request_example={
             "model_id": "00000000-0000-4000-8000-000000000003",
@@ -64,7 +64,7 @@ OPERATIONS: Operations = {
     ),
     api.BanUser: Operation(
         tag=Tag.SUPPORT,
-        summary="Suspend an account",
+        summary="Ban a user",
         body=UserActBody,
         request_example=USER_ACT,
         response=Done,
@@ -73,7 +73,7 @@ OPERATIONS: Operations = {
     ),
     api.UnbanUser: Operation(
         tag=Tag.SUPPORT,
-        summary="Let an account in again",
+        summary="Unban a user",
         body=UserActBody,
         request_example=USER_ACT,
         response=Done,
@@ -82,7 +82,7 @@ OPERATIONS: Operations = {
     ),
     api.UserStats: Operation(
         tag=Tag.SUPPORT,
-        summary="A customer at a glance",
+        summary="Get a summary of a customer",
         parameters=(query("user_id", OpenApiTypes.UUID, "The customer.", required=True),),
         response=UserStatsAnswer,
         response_example={

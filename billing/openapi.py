@@ -52,7 +52,7 @@ OPERATIONS: Operations = {
     api.UpdateCredits: Operation(
         tag=Tag.CREDITS,
         summary="Confirm a purchase",
-        text="The credits follow from Apple's signed transaction alone and are granted once. "
+        text="The credits depend only on Apple's signed transaction and are granted once. "
         "Send one of the two fields; with `signed_transaction`, no call to Apple is needed.",
         parameters=(idempotency_key(required=False),),
         body=UpdateCreditsBody,
@@ -90,7 +90,7 @@ OPERATIONS: Operations = {
     ),
     api.AppStoreNotification: Operation(
         tag=Tag.WEBHOOKS,
-        summary="App Store Server Notifications, version 2",
+        summary="Receive App Store Server Notifications, version 2",
         text="Called by Apple. 200: signed by Apple, for our app or another. 401: not signed by "
         "Apple. 503: stored, but not readable; Apple may send it again.",
         body=AppStoreNotificationBody,

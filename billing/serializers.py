@@ -67,7 +67,7 @@ class ProductAnswer(serializers.Serializer):
     rollover = serializers.ChoiceField(
         choices=Rollover.choices,
         required=False,
-        help_text="Subscriptions: what becomes of unspent credits when the period ends.",
+        help_text="Subscriptions: unspent credits are kept, or expire with the period.",
     )
 
 

@@ -409,10 +409,10 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Rendio",
-    "DESCRIPTION": "Videos made with AI: the calls of the phone, of support and of the services "
-    "that call us. Everything under `/v1` answers under `/functions/v1` too, for older builds. "
-    "Errors have one form; every operation lists its codes. Older builds also send their `user_id` "
-    "in the query or the body: anything but the caller's own id, an empty text too, is `ERR_4006`.",
+    "DESCRIPTION": "Videos made with AI: operations for the app, for support, and webhooks. Paths "
+    "under `/v1` also exist under `/functions/v1`, for older builds. All errors have the same "
+    "format; every operation lists its codes. Older builds also send their `user_id` in the query "
+    "or the body: any value but the caller's own id, also an empty text, is `ERR_4006`.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVERS": [{"url": PUBLIC_URL}],

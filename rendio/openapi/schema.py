@@ -103,7 +103,9 @@ class OperationSchema(AutoSchema):
         call = self.call
         example = OpenApiExample("Answer", call.response_example, media_type=call.media_type)
         answer = OpenApiResponse(
-            call.response, description="Done.", examples=[example] if call.response_example else []
+            call.response,
+            description="Success.",
+            examples=[example] if call.response_example else [],
         )
         return {(call.status, call.media_type): answer}
 

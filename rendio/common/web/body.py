@@ -72,7 +72,7 @@ def required_id() -> BodyField[UUID]:
 
 def optional_id(help_text: str = "") -> BodyField[UUID | None]:
     """A UUID that may be omitted; null and "" count as omitted. Raises InvalidInput."""
-    text = " ".join(filter(None, [help_text, "Empty: as left out."]))
+    text = " ".join(filter(None, [help_text, "An empty value counts as omitted."]))
     return BodyField(
         _read_optional_id, _OptionalUUIDField(required=False, allow_null=True, help_text=text)
     )

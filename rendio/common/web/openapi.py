@@ -75,18 +75,18 @@ PAGE = (
     query(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-        "How many to give.",
+        "Maximum number of rows.",
     ),
     query(
         "offset",
         {"type": "integer", "minimum": 0, "maximum": 100_000, "default": 0},
-        "How many to pass over. With a cursor, counted from there.",
+        "Number of rows to skip, counted from the cursor if there is one.",
     ),
     query(
         "cursor",
         {"type": "string", "pattern": f"^({CURSOR})?$"},
-        "The `next_cursor` of the page before: right even while rows are added. Empty: from the "
-        "start.",
+        "The `next_cursor` of the previous page. New rows do not shift the pages. Empty: the first "
+        "page.",
     ),
 )
 JOB_ID = query("job_id", OpenApiTypes.UUID, "One of the caller's jobs.", required=True)
@@ -98,9 +98,9 @@ def idempotency_key(*, required: bool) -> Any:
         OpenApiTypes.UUID,
         OpenApiParameter.HEADER,
         required=required,
-        description="A new one for each thing that the user wants, the same for each attempt at "
-        "it. For 24 hours the same request gets the first answer again.",
+        description="A new key for each order or purchase, the same key for each retry. For 24 "
+        "hours the same request gets the first response again.",
     )
 
 
-REPLAYED = {"X-Idempotent-Replay": "`true` where this is the answer of an earlier attempt."}
+REPLAYED = {"X-Idempotent-Replay": "`true` if this is the response of an earlier attempt."}
