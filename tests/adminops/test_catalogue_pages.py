@@ -27,19 +27,25 @@ def as_sent(form):
     return values
 
 
+def sent_by_page(staff, name, row_id):
+    """The fields that a browser sends when the page of a model or theme is saved unchanged."""
+    context = staff.see(f"{name}_change", row_id).context
+    fields = as_sent(context["adminform"].form)
+    for inline in context["inline_admin_formsets"]:
+        fields |= as_sent(inline.formset.management_form)
+        for form in inline.formset.forms:
+            fields |= as_sent(form)
+    return {**fields, "reason": WHY}
+
+
 @pytest.fixture
 def edit(root, django_capture_on_commit_callbacks):
     """Change some fields of a model's or theme's page and save."""
 
     def save(name, row_id, /, **changes):
-        context = root.see(f"{name}_change", row_id).context
-        fields = as_sent(context["adminform"].form)
-        for inline in context["inline_admin_formsets"]:
-            fields |= as_sent(inline.formset.management_form)
-            for form in inline.formset.forms:
-                fields |= as_sent(form)
+        fields = sent_by_page(root, name, row_id)
         with django_capture_on_commit_callbacks(execute=True):
-            return root.submit(f"{name}_change", row_id, **{**fields, "reason": WHY, **changes})
+            return root.submit(f"{name}_change", row_id, **{**fields, **changes})
 
     return save
 
@@ -224,61 +230,62 @@ def test_a_new_model_waits_for_a_second_person_and_is_off_sale_then(root, second
     assert second.see("adminops_pendingapproval_change", approval.id).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("changes", "field", "words"),
-    [
-        ({"settings": "[]"}, "settings", "Enter a JSON object"),
-        ({"settings": "{}"}, "settings", "required"),
-        ({"settings": "{"}, "settings", "valid JSON"),
-        ({"settings": {"duration": [4, 8]}}, "settings", "duration: use"),
-        ({"settings": {"duration": {"allowed": [], "default": 4}}}, "settings", "at least one"),
-        ({"settings": {"duration": {"allowed": [4], "default": 8}}}, "settings", "default 8"),
-        ({"settings": {"duration": {"allowed": [4], "default": "4"}}}, "settings", "default 4"),
-        ({"settings": {"duration": {"allowed": ["4s"], "default": "4s"}}}, "settings", "seconds"),
-        ({"settings": {"duration": {"allowed": [4, 4], "default": 4}}}, "settings", "duplicate"),
-        ({"settings": {"duration": {"allowed": [True], "default": True}}}, "settings", "texts"),
-        ({"settings": {"prompt": {"allowed": ["x"], "default": "x"}}}, "settings", "not a valid"),
-        ({"settings": {"size": {"allowed": ["x"], "default": "x"}}}, "settings", "by duration"),
-        ({"settings": '{"a": {"allowed": [NaN], "default": 1}}'}, "settings", "finite"),
-        ({"settings": '{"a": {"allowed": ["\\u0000"], "default": 1}}'}, "settings", "NUL"),
-        ({"multipliers": {"resolution": {"720p": "cheap"}}}, "multipliers", "must be a number"),
-        ({"multipliers": {"resolution": {"720p": "NaN"}}}, "multipliers", "must be a number"),
-        ({"multipliers": {"resolution": {"720p": -1}}}, "multipliers", "must be a number"),
-        ({"multipliers": {"resolution": {"720p": "1e9999"}}}, "multipliers", "must be a number"),
-        ({"multipliers": {"resolution": {"1080": 2}}}, "multipliers", "1080 is not among"),
-        ({"multipliers": {"resolution": 2}}, "multipliers", "use an object"),
-        ({"multipliers": {"colour": {"red": 2}}}, "multipliers", "no setting with this name"),
-        ({"name": "\u3164\u200b"}, "name", "at least 1 visible"),
-        ({"category": "\u2800"}, "category", "at least 1 visible"),
-        ({"reason": "\u3164" * 5}, "reason", "at least 3 visible"),
-        ({"settings": '{"\\u200b": {"allowed": [1], "default": 1}}'}, "settings", "not a valid"),
-        ({"base_price_usd": "0"}, "base_price_usd", "between 0.01 and 1000"),
-        ({"is_default": "on"}, "is_default", "Veo 3.1 is already the default"),
-        ({"routes-0-provider": "acme"}, "provider", "Must be one of fal"),
-        ({"routes-0-cost_usd": "-1"}, "cost_usd", "at least 0"),
-        ({"routes-0-parameters": {"duration": {"name": "d"}}}, "parameters", "prompt is missing"),
-        ({"routes-0-parameters": {"prompt": {}, "fps": {}}}, "parameters", "fps: must be one of"),
-        ({"routes-0-parameters": {"prompt": "prompt"}}, "parameters", "use {"),
-        ({"routes-0-parameters": {"prompt": {"name": 1}}}, "parameters", "must be texts"),
-        ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
-        ({"routes-0-parameters": {"prompt": {"format": "{}{0}"}}}, "parameters", "{} once"),
-        ({"routes-0-cost_multipliers": {"fps": {}}}, "cost_multipliers", "no setting"),
-        ({"routes-0-limits": {"fps": [24]}}, "limits", "no setting with this name"),
-        ({"routes-0-limits": {"duration": 4}}, "limits", "use a list"),
-        ({"routes-0-limits": {"duration": [4, 5]}}, "limits", "5 is not among"),
-        ({"routes-0-weight": "0"}, "weight", "greater than or equal to 1"),
-    ],
-)  # fmt: skip
-def test_what_would_break_the_catalogue_is_refused(edit, phone, changes, field, words):
-    sent = {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in changes.items()
-    }
+WOULD_BREAK_THE_CATALOGUE = [
+    ({"settings": "[]"}, "settings", "Enter a JSON object"),
+    ({"settings": "{}"}, "settings", "required"),
+    ({"settings": "{"}, "settings", "valid JSON"),
+    ({"settings": {"duration": [4, 8]}}, "settings", "duration: use"),
+    ({"settings": {"duration": {"allowed": [], "default": 4}}}, "settings", "at least one"),
+    ({"settings": {"duration": {"allowed": [4], "default": 8}}}, "settings", "default 8"),
+    ({"settings": {"duration": {"allowed": [4], "default": "4"}}}, "settings", "default 4"),
+    ({"settings": {"duration": {"allowed": ["4s"], "default": "4s"}}}, "settings", "seconds"),
+    ({"settings": {"duration": {"allowed": [4, 4], "default": 4}}}, "settings", "duplicate"),
+    ({"settings": {"duration": {"allowed": [True], "default": True}}}, "settings", "texts"),
+    ({"settings": {"prompt": {"allowed": ["x"], "default": "x"}}}, "settings", "not a valid"),
+    ({"settings": {"size": {"allowed": ["x"], "default": "x"}}}, "settings", "by duration"),
+    ({"settings": '{"a": {"allowed": [NaN], "default": 1}}'}, "settings", "finite"),
+    ({"settings": '{"a": {"allowed": ["\\u0000"], "default": 1}}'}, "settings", "NUL"),
+    ({"multipliers": {"resolution": {"720p": "cheap"}}}, "multipliers", "must be a number"),
+    ({"multipliers": {"resolution": {"720p": "NaN"}}}, "multipliers", "must be a number"),
+    ({"multipliers": {"resolution": {"720p": -1}}}, "multipliers", "must be a number"),
+    ({"multipliers": {"resolution": {"720p": "1e9999"}}}, "multipliers", "must be a number"),
+    ({"multipliers": {"resolution": {"1080": 2}}}, "multipliers", "1080 is not among"),
+    ({"multipliers": {"resolution": 2}}, "multipliers", "use an object"),
+    ({"multipliers": {"colour": {"red": 2}}}, "multipliers", "no setting with this name"),
+    ({"name": "\u3164\u200b"}, "name", "at least 1 visible"),
+    ({"category": "\u2800"}, "category", "at least 1 visible"),
+    ({"reason": "\u3164" * 5}, "reason", "at least 3 visible"),
+    ({"settings": '{"\\u200b": {"allowed": [1], "default": 1}}'}, "settings", "not a valid"),
+    ({"base_price_usd": "0"}, "base_price_usd", "between 0.01 and 1000"),
+    ({"is_default": "on"}, "is_default", "Veo 3.1 is already the default"),
+    ({"routes-0-provider": "acme"}, "provider", "Must be one of fal"),
+    ({"routes-0-cost_usd": "-1"}, "cost_usd", "at least 0"),
+    ({"routes-0-parameters": {"duration": {"name": "d"}}}, "parameters", "prompt is missing"),
+    ({"routes-0-parameters": {"prompt": {}, "fps": {}}}, "parameters", "fps: must be one of"),
+    ({"routes-0-parameters": {"prompt": "prompt"}}, "parameters", "use {"),
+    ({"routes-0-parameters": {"prompt": {"name": 1}}}, "parameters", "must be texts"),
+    ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
+    ({"routes-0-parameters": {"prompt": {"format": "{}{0}"}}}, "parameters", "{} once"),
+    ({"routes-0-cost_multipliers": {"fps": {}}}, "cost_multipliers", "no setting"),
+    ({"routes-0-limits": {"fps": [24]}}, "limits", "no setting with this name"),
+    ({"routes-0-limits": {"duration": 4}}, "limits", "use a list"),
+    ({"routes-0-limits": {"duration": [4, 5]}}, "limits", "5 is not among"),
+    ({"routes-0-weight": "0"}, "weight", "greater than or equal to 1"),
+]  # fmt: skip
 
-    answer = edit("generation_generationmodel", SORA, **sent)
 
-    told = problems(answer)
-    assert words in told.get(field, ""), told
+def test_what_would_break_the_catalogue_is_refused(root, phone, subtests):
+    fields = sent_by_page(root, "generation_generationmodel", SORA)
+    for changes, field, words in WOULD_BREAK_THE_CATALOGUE:
+        sent = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in changes.items()
+        }
+        with subtests.test(changes=changes):
+            answer = root.submit("generation_generationmodel_change", SORA, **{**fields, **sent})
+
+            told = problems(answer)
+            assert words in told.get(field, ""), told
     assert phone.post("quote-video", {"model_id": str(SORA), "prompt": "Waves"}).status_code == 200
 
 
@@ -312,21 +319,19 @@ def test_settings_that_a_theme_relies_on_stay(edit, relied_on, problem):
     assert f"{theme.name} has an invalid setting: {problem}" in problems(answer)["settings"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
+def test_a_theme_fits_its_model(root, subtests):
+    theme = Theme.objects.filter(model_id=SORA).first()
+    fields = sent_by_page(root, "generation_theme", theme.id)
+    for changes, field in [
         ({"default_prompt": "x"}, "default_prompt"),
         ({"default_settings": '{"duration": 5}'}, "default_settings"),
         ({"default_settings": '{"mood": "dark"}'}, "default_settings"),
         ({"name": ""}, "name"),
-    ],
-)
-def test_a_theme_fits_its_model(edit, changes, field):
-    theme = Theme.objects.filter(model_id=SORA).first()
+    ]:
+        with subtests.test(changes=changes):
+            answer = root.submit("generation_theme_change", theme.id, **{**fields, **changes})
 
-    answer = edit("generation_theme", theme.id, **changes)
-
-    assert set(problems(answer)) == {field}
+            assert set(problems(answer)) == {field}
 
 
 def test_lists_of_names_are_sorted_as_people_sort(root):
@@ -364,16 +369,13 @@ def test_a_theme_is_taken_off_sale_at_once(edit, phone):
     assert theme.name not in phone.get("get-themes").content.decode()
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
+def test_an_address_of_an_earlier_release_leads_to_the_page(root):
+    for before, after in [
         ("generation/model/", "generation/generationmodel/"),
         (f"generation/model/{SORA}/change/", f"generation/generationmodel/{SORA}/change/"),
         ("generation/route/?provider=fal", "generation/providerroute/?provider=fal"),
         ("generation/offence/", "generation/violation/"),
-    ],
-)
-def test_an_address_of_an_earlier_release_leads_to_the_page(root, before, after):
-    answer = root.client.get(f"/admin/{before}")
+    ]:
+        answer = root.client.get(f"/admin/{before}")
 
-    assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/{after}")
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/{after}")
