@@ -20,12 +20,10 @@ from generation.lifecycle import dead_letters, notifications
 from generation.models import (
     BlockedTerm,
     DeadKind,
-    GenerationModel,
     Job,
     JobStatus,
     ProviderHealth,
     Stage,
-    Theme,
 )
 from generation.moderation.blocklist import blocklist
 from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
@@ -131,22 +129,32 @@ def test_every_page_is_tested():
     assert registered == {*LOOKED_AT, *EDITED}
 
 
-def test_lists_and_details_open(root, everything, subtests):
+# Made by migrations, or all alike: some of their rows are opened. test_catalogue_pages opens each
+# model and its routes.
+MANY_ALIKE = {
+    "auth_group",
+    "billing_product",
+    "generation_generationmodel",
+    "generation_providerroute",
+    "generation_theme",
+}
+
+
+def test_lists_and_details_open_and_offer_the_history_where_there_are_acts(
+    root, everything, subtests
+):
     for name in [*LOOKED_AT, *EDITED]:
         with subtests.test(name):
             assert root.see(f"{name}_changelist").status_code == 200
-            assert rows(name).exists()
-            for row in rows(name):
-                assert root.see(f"{name}_change", row.pk).status_code == 200
-
-
-def test_history_is_offered_where_there_are_acts(root, everything, subtests):
-    for name in LOOKED_AT:
-        row = rows(name).first()
-        with subtests.test(name):
-            page = root.see(f"{name}_change", row.pk).content.decode()
-            has_acts = bool(admin.site._registry[type(row)].actions_detail)
-            assert (reverse(f"admin:{name}_history", args=[row.pk]) in page) == has_acts
+            has_acts = bool(admin.site._registry[rows(name).model].actions_detail)
+            opened = rows(name)[:2] if name in MANY_ALIKE else rows(name)
+            assert opened
+            for row in opened:
+                page = root.see(f"{name}_change", row.pk)
+                assert page.status_code == 200
+                if name in LOOKED_AT:
+                    history = reverse(f"admin:{name}_history", args=[row.pk])
+                    assert (history in page.content.decode()) == has_acts
 
 
 def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests):
@@ -203,7 +211,8 @@ def assert_only_shown(root, name):
     assert list(rows(name).order_by("pk").values()) == before
 
 
-def test_users_models_themes_and_codes_are_never_deleted(root, everything, subtests):
+def test_users_models_themes_and_codes_are_never_deleted(root, phone, subtests):
+    credit_services.create_code(code="SUMMER25", terms=CodeTerms(credits=20), now=timezone.now())
     for name in [
         "accounts_user",
         "generation_generationmodel",
@@ -217,30 +226,31 @@ def test_users_models_themes_and_codes_are_never_deleted(root, everything, subte
             assert rows(name).filter(pk=row.pk).exists()
 
 
-def test_pages_need_a_member_of_staff(client, everything):
+def test_pages_need_a_member_of_staff(client, db):
     for name in [*LOOKED_AT, *EDITED]:
         answer = client.get(reverse(f"admin:{name}_changelist"))
         assert answer.status_code == 302
         assert answer["Location"].startswith(reverse("admin:login"))
 
 
-def test_staff_see_only_what_they_may(everything):
+def test_staff_see_only_what_they_may(db):
     staff = Staff(staff_user("tom", "credits.view_wallet"))
 
     assert staff.see("credits_wallet_changelist").status_code == 200
     assert staff.see("generation_job_changelist").status_code == 403
 
 
-def test_hashes_and_tokens_are_nowhere_to_be_seen(root, everything):
-    session = Session.objects.filter(user=everything.user).get()
+def test_hashes_and_tokens_are_nowhere_to_be_seen(root, customer_history):
+    session = Session.objects.filter(user=customer_history.user).get()
     secrets = {
         reverse("admin:accounts_session_change", args=[session.id]): session.refresh_hash,
         reverse(
-            "admin:generation_providerrequest_change", args=[everything.request.id]
-        ): everything.request.webhook_token,
+            "admin:generation_providerrequest_change", args=[customer_history.request.id]
+        ): customer_history.request.webhook_token,
         reverse("admin:accounts_user_change", args=[root.user.id]): root.user.password,
     }
     for url, secret in secrets.items():
+        assert secret
         assert secret not in root.client.get(url).content.decode()
 
 
@@ -263,9 +273,11 @@ def test_a_user_is_found_by_id_device_email_and_name(root, customer_history):
         assert found(root.see("accounts_user_changelist", q=term)) == set()
 
 
-def test_users_are_filtered_by_standing_guest_and_staff(root, everything):
+def test_users_are_filtered_by_standing_guest_and_staff(root, customer_history):
+    root.call("admin-ban-user", user_id=str(customer_history.user.id), reason=WHY)
+
     for query in [{"standing": "banned"}, {"is_guest__exact": "1"}, {"is_staff__exact": "0"}]:
-        assert found(root.see("accounts_user_changelist", **query)) == {everything.user.id}
+        assert found(root.see("accounts_user_changelist", **query)) == {customer_history.user.id}
     assert found(root.see("accounts_user_changelist", standing="good")) == {root.user.id}
     assert found(root.see("accounts_user_changelist", standing="closed")) == set()
 
@@ -295,9 +307,12 @@ def test_entries_are_found_by_job_user_and_wallet(root, customer_history):
         )
 
 
-def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything):
+def test_a_search_for_something_else_than_an_id_finds_nothing(root, everything, rf):
+    request = rf.get("/", {"q": "no such thing 🎈"})
+    request.user = root.user
     for name in LOOKED_AT:
-        assert found(root.see(f"{name}_changelist", q="no such thing 🎈")) == set()
+        model_admin = admin.site._registry[rows(name).model]
+        assert not model_admin.get_changelist_instance(request).result_list, name
 
 
 def test_a_pushs_page_leads_to_its_job_and_to_the_incident(root, customer_history):
@@ -417,11 +432,6 @@ def test_the_environment_is_on_the_page(root, settings):
     assert "Development" in root.see("index").content.decode()
     settings.PRODUCTION = True
     assert "Production" in root.see("index").content.decode()
-
-
-def test_the_record_is_there_for_models_too(root, everything):
-    assert AuditLogEntry.objects.filter(subject_id=GenerationModel.objects.get(id=SORA).id).exists()
-    assert Theme.objects.exists()
 
 
 def test_a_phones_push_token_is_shown_to_nobody(root, phone):
