@@ -103,12 +103,13 @@ def test_each_list_and_row_needs_a_role_that_may_view_it(staff):
     )
     rows = {"adminops_alert": alert.pk, "generation_spendday": day.pk}
 
+    index = staff.see("index").content.decode()
     for page, roles in LISTS.items():
         expected = 200 if staff.user.username in roles else 403
         listed = f'href="{reverse(f"admin:{page}_changelist")}"'
 
         assert staff.see(f"{page}_changelist").status_code == expected, page
-        assert (listed in staff.see("index").content.decode()) == (expected == 200), page
+        assert (listed in index) == (expected == 200), page
         if row := rows.get(page):
             assert staff.see(f"{page}_change", row).status_code == expected, page
             assert staff.submit(f"{page}_change", row, usd="0", text="").status_code == 403, page
@@ -237,16 +238,14 @@ def test_viewer_sees_neither_prompts_nor_videos(customer_history):
     assert customer_history.job.prompt not in page.content.decode()
 
 
-@pytest.mark.parametrize(
-    ("page", "lookup"),
-    [
+def test_masked_data_cannot_be_found_by_filters(customer, subtests):
+    viewer = Staff(staff_user("vera", role="viewer"))
+
+    for page, lookup in [
         ("accounts_user", {"email__startswith": "z"}),
         ("billing_purchase", {"transaction_id__startswith": "2"}),
         ("billing_purchase", {"user__email__startswith": "z"}),
         ("generation_providerrequest", {"webhook_token__startswith": "a"}),
-    ],
-)
-def test_masked_data_cannot_be_found_by_filters(customer, page, lookup):
-    viewer = Staff(staff_user("vera", role="viewer"))
-
-    assert viewer.see(f"{page}_changelist", **lookup).status_code == 400
+    ]:
+        with subtests.test(lookup=lookup):
+            assert viewer.see(f"{page}_changelist", **lookup).status_code == 400
