@@ -230,7 +230,7 @@ TABLES: dict[str, Growth] = {
         "one per unreadable payload that Apple signed for us, by its id or hash; forgeries add"
         " none; at most MAX_OPEN open rows",
         deleted_by="billing.tasks:purge",
-        test="billing/test_unreadable.py::test_rows_are_bounded",
+        test="billing/test_unreadable.py::test_the_number_of_unreadable_payloads_is_limited",
     ),
     "billing.AppAccountTokenUpdate": Growth(
         "paying customers",

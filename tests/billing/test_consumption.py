@@ -171,7 +171,9 @@ def test_a_merge_keeps_failed_jobs(agreed, store, consumption_answers, sandbox):
 @pytest.mark.parametrize(
     ("policy", "preference"), [("none", None), ("decline", "DECLINE"), ("grant", "GRANT_FULL")]
 )
-def test_the_policy_is_a_setting(agreed, store, consumption_answers, settings, policy, preference):
+def test_refund_policy_follows_the_setting(
+    agreed, store, consumption_answers, settings, policy, preference
+):
     settings.CONSUMPTION_POLICY = policy
     bought = store.buy(TEN, phone=agreed)
     deliver_and_apply(bought)
@@ -253,7 +255,7 @@ def test_nothing_is_sent_about_a_family_shared_purchase(agreed, store, consumpti
 # --- In time --------------------------------------------------------------------------------------
 
 
-def test_it_is_answered_after_a_while_so_that_jobs_have_ended(agreed, store, consumption_answers):
+def test_answer_is_delayed_until_jobs_have_ended(agreed, store, consumption_answers):
     bought = store.buy(TEN, phone=agreed)
     deliver_and_apply(bought)
     request_consumption(store, bought)
@@ -265,7 +267,7 @@ def test_it_is_answered_after_a_while_so_that_jobs_have_ended(agreed, store, con
     assert len(consumption_answers()) == 1
 
 
-def test_it_is_tried_until_apple_hears_it(agreed, store, consumption_answers):
+def test_answer_is_retried_until_apple_accepts(agreed, store, consumption_answers):
     bought = store.buy(TEN, phone=agreed)
     deliver_and_apply(bought)
     request_consumption(store, bought)
@@ -288,7 +290,7 @@ def test_nothing_is_sent_after_apples_deadline(agreed, store, consumption_answer
     assert request.outcome.startswith("too late")
 
 
-def test_a_key_that_apple_refuses_costs_no_answer(agreed, store, consumption_answers):
+def test_answer_is_retried_after_apple_refuses_the_key(agreed, store, consumption_answers):
     bought = store.buy(TEN, phone=agreed)
     deliver_and_apply(bought)
     request_consumption(store, bought)
@@ -312,7 +314,7 @@ def test_a_rejected_answer_is_not_retried(agreed, store, consumption_answers):
     assert consumption_answers() == []
 
 
-def test_one_notification_is_answered_once_and_the_next_again(agreed, store, consumption_answers):
+def test_each_notification_is_answered_once(agreed, store, consumption_answers):
     bought = store.buy(FIFTY, phone=agreed)
     deliver_and_apply(bought)
     request = store.notify("CONSUMPTION_REQUEST", bought)

@@ -64,7 +64,7 @@ def run_and_die(told, *lines):
 
 
 @pytest.mark.parametrize("moment", DIES)
-def test_whenever_a_worker_dies_the_credits_come_once(committed, store, moment):
+def test_credits_are_granted_once_after_a_crash_at_any_point(committed, store, moment):
     phone = Phone().sign_in()
     bought = store.buy(TEN, phone=phone)
     deliver(bought)

@@ -37,7 +37,7 @@ def forged(store):
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_forged_transaction_brings_nothing(phone, store, forged, flaw):
+def test_forged_transaction_is_refused(phone, store, forged, flaw):
     bought = store.buy(TEN, phone=phone)
     body = forged(flaw, transaction_id=bought["transaction_id"])
 
@@ -67,7 +67,7 @@ def contents(signed):
     return jwt.decode(signed, options={"verify_signature": False})
 
 
-def test_what_apple_signed_as_something_else_is_no_transaction_and_no_notification(phone, store):
+def test_payload_that_apple_signed_for_another_purpose_is_refused(phone, store):
     bought = store.subscribe(phone=phone)
     about = contents(bought["signed_payload"])["data"]
     withdrawn = contents(store.notify("RESCIND_CONSENT", bought)["signed_payload"])
@@ -93,7 +93,7 @@ def test_another_apps_transaction_is_refused(phone, store):
     assert phone.balance() == 10
 
 
-def test_an_answer_that_apple_did_not_sign_is_believed_as_little(phone, store, settings):
+def test_response_without_apples_signature_is_refused(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
     settings.APPSTORE_ROOT_CERTIFICATE = ""
 
@@ -107,7 +107,7 @@ def test_another_apps_notification_is_refused(phone, store, settings):
     assert_refused(deliver(told), 401, "ERR_4005")
 
 
-def test_an_environment_that_was_not_chosen_is_refused(phone, store, settings):
+def test_disabled_environment_is_refused(phone, store, settings):
     settings.APPSTORE_ENVIRONMENTS = [Environment.PRODUCTION.value]
     bought = store.buy(TEN, phone=phone, environment="Sandbox")
     body = {"signed_transaction": bought["signed_transaction"]}
@@ -117,7 +117,7 @@ def test_an_environment_that_was_not_chosen_is_refused(phone, store, settings):
     assert_refused(deliver(bought), 401, "ERR_4005")
 
 
-def test_apples_own_root_is_the_default_and_believes_no_sandbox_of_ours(phone, store, settings):
+def test_default_root_is_apples_and_refuses_our_sandbox(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
     settings.APPSTORE_ROOT_CERTIFICATE = ""
     body = {"signed_transaction": bought["signed_transaction"]}
@@ -125,7 +125,7 @@ def test_apples_own_root_is_the_default_and_believes_no_sandbox_of_ours(phone, s
     assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
 
 
-def test_a_root_that_was_tampered_with_is_not_used(phone, store, settings, tmp_path, monkeypatch):
+def test_modified_root_certificate_is_refused(phone, store, settings, tmp_path, monkeypatch):
     """Whoever can change the file cannot change what the code knows of it."""
     bought = store.buy(TEN, phone=phone)
     swapped = tmp_path / "AppleRootCA-G3.cer"

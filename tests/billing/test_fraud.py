@@ -63,7 +63,7 @@ def test_a_burst_of_purchases_is_a_signal(phone, store, settings):
     assert FraudScore.objects.get().score == 20
 
 
-def test_a_burst_is_forgotten_with_its_hour(phone, store, settings):
+def test_a_burst_signal_ends_after_an_hour(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 1
     buy(store, phone)
     buy(store, phone)
@@ -224,7 +224,7 @@ def test_a_refund_of_a_pending_purchase_leaves_nothing_to_do(phone, store):
 
 
 @pytest.mark.usefixtures("strict")
-def test_a_period_that_waits_has_its_tier(phone, store):
+def test_a_pending_period_has_its_tier(phone, store):
     buy(store, phone)
     held = store.subscribe(phone=phone)
     deliver_and_apply(held)
@@ -264,7 +264,7 @@ def test_signals_move_with_a_guest_and_are_deleted_with_an_account(phone, store,
     assert not FraudScore.objects.exists()
 
 
-def test_without_a_limit_nothing_waits(phone, store, settings):
+def test_no_purchase_awaits_review_without_a_limit(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 0
     settings.FRAUD_HOLD_SCORE = 0
 
@@ -274,7 +274,7 @@ def test_without_a_limit_nothing_waits(phone, store, settings):
     assert phone.balance() == 20
 
 
-def test_a_purchase_takes_as_many_queries_after_many_as_after_one(phone, store):
+def test_query_count_does_not_grow_with_earlier_purchases(phone, store):
     def queries():
         bought = store.buy(TEN, phone=phone)
         with CaptureQueriesContext(connection) as asked:
@@ -287,7 +287,7 @@ def test_a_purchase_takes_as_many_queries_after_many_as_after_one(phone, store):
 
 
 @pytest.mark.usefixtures("committed")
-def test_a_purchase_that_is_let_through_by_two_at_once_arrives_once(sandbox, store, settings):
+def test_concurrent_releases_grant_a_purchase_once(sandbox, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 0
     settings.FRAUD_HOLD_SCORE = 10
     phone = Phone().sign_in()

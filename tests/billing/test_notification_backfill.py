@@ -43,7 +43,7 @@ def test_a_backfill_applies_missed_purchases_and_refunds(phone, store):
     assert ledger_is_balanced()
 
 
-def test_a_purchase_in_apples_sandbox_arrives_too(phone, store):
+def test_a_backfill_applies_purchases_of_apples_sandbox(phone, store):
     store.buy(TEN, phone=phone, environment="Sandbox")
 
     walk()
@@ -51,7 +51,7 @@ def test_a_purchase_in_apples_sandbox_arrives_too(phone, store):
     assert phone.balance() == 20
 
 
-def test_page_follows_page(phone, store, production_only):
+def test_a_backfill_reads_all_pages(phone, store, production_only):
     for hours in range(45):
         store.buy(TEN, phone=phone, at=(timezone.now() - timedelta(hours=hours)).isoformat())
 
@@ -100,14 +100,14 @@ def test_the_backfill_of_failures_covers_the_whole_history_daily(phone, store):
     ]
 
 
-def test_a_walk_is_due_once_a_day(phone, store):
+def test_a_backfill_is_due_once_a_day(phone, store):
     walk()
 
     assert walk(timezone.now() + DAY / 2) == 0
     assert walk(timezone.now() + DAY) == 4
 
 
-def test_an_outage_delays_a_walk(phone, store):
+def test_an_outage_delays_a_backfill(phone, store):
     store.buy(TEN, phone=phone)
     store.set_outage(times=4)
     walk()

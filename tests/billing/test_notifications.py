@@ -144,7 +144,7 @@ def test_a_revoke_claws_back_the_purchase(phone, store):
     assert phone.balance() == 10
 
 
-def test_a_refund_counts_also_where_its_transaction_does_not_say_so_yet(phone, store):
+def test_a_refund_applies_before_its_transaction_states_it(phone, store):
     bought = store.buy(TEN, phone=phone)
     deliver_and_apply(bought)
     told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "REFUND"})
@@ -183,7 +183,7 @@ def test_a_reversal_before_its_refund_wins(phone, store):
     assert phone.balance() == 20
 
 
-def test_an_older_copy_in_the_phones_hand_undoes_no_refund(phone, store):
+def test_an_older_copy_of_the_transaction_does_not_undo_a_refund(phone, store):
     bought = store.buy(TEN, phone=phone)
     deliver_and_apply(bought)
     deliver_and_apply(store.notify("REFUND", bought))
@@ -210,7 +210,7 @@ def test_an_unknown_type_is_stored(phone, store):
     assert (notification.type, notification.outcome) == ("SURPRISE", "unknown type")
 
 
-def test_each_type_that_apple_names_has_its_effect_or_a_reason_for_none():
+def test_each_notification_type_has_a_handler_or_a_reason_for_none():
     assert {one.value for one in NotificationTypeV2} <= notification_handlers.HANDLERS.keys()
 
 
@@ -245,7 +245,7 @@ def test_a_body_without_a_payload_is_refused(db, payload):
     assert_refused(post_notification(payload), 400, "ERR_4008")
 
 
-def test_our_own_trouble_is_not_apples_fault(phone, store, settings):
+def test_internal_failure_is_5xx_so_that_apple_retries(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
     settings.APPSTORE_ROOT_CERTIFICATE = "/nowhere/root.cer"
 
@@ -264,7 +264,7 @@ def test_a_purchase_without_a_token_waits_until_a_phone_claims_it(phone, store):
     assert not Purchase.objects.pending().exists()
 
 
-def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):
+def test_a_purchase_stored_before_a_crash_is_granted(phone, store):
     bought = store.buy(TEN, phone=phone)
     upsert_from_apple(verifier.read_transaction(bought["signed_transaction"]), now=timezone.now())
 
@@ -275,7 +275,7 @@ def test_a_purchase_that_was_recorded_before_a_crash_is_settled(phone, store):
     assert phone.balance() == 20
 
 
-def test_a_notification_whose_worker_died_is_applied_by_the_next(phone, store):
+def test_a_notification_is_applied_after_its_worker_died(phone, store):
     deliver(store.buy(TEN, phone=phone))
     claim_due(Notification.objects.all(), now=timezone.now(), limit=10)
 
@@ -311,7 +311,7 @@ def test_backfilled_notifications_are_not_checked_online(phone, store):
 
 
 @pytest.mark.usefixtures("_asks_anew")
-def test_a_revoked_certificate_is_found_out_by_the_worker(phone, store):
+def test_the_worker_finds_a_revoked_certificate(phone, store):
     store.sandbox.control("apple/ocsp", status="revoked")
 
     assert deliver_and_apply(store.buy(TEN, phone=phone)).outcome.startswith("refused")
@@ -319,7 +319,7 @@ def test_a_revoked_certificate_is_found_out_by_the_worker(phone, store):
 
 
 @pytest.mark.usefixtures("_asks_anew")
-def test_a_notification_waits_while_certificates_cannot_be_asked_about(phone, store):
+def test_a_notification_waits_while_the_certificate_check_fails(phone, store):
     store.sandbox.control("apple/ocsp", status="down")
     deliver(store.buy(TEN, phone=phone))
     APPLY_NOTIFICATIONS.run_batch(now=timezone.now())

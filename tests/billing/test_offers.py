@@ -82,14 +82,14 @@ def test_an_unknown_kind_of_offer_is_stored(phone, store):
 
 @pytest.mark.usefixtures("trials")
 @pytest.mark.parametrize("discount_type", ["PAY_AS_YOU_GO", "PAY_UP_FRONT"])
-def test_a_discounted_period_brings_the_allowance(phone, store, discount_type):
+def test_a_discounted_period_grants_the_allowance(phone, store, discount_type):
     deliver_and_apply(try_it(store, phone, price=1_990, offer_discount_type=discount_type))
 
     assert phone.balance() == 70
 
 
 @pytest.mark.usefixtures("trials")
-def test_the_paid_period_after_a_trial_brings_the_allowance(phone, store):
+def test_the_paid_period_after_a_trial_grants_the_allowance(phone, store):
     bought = try_it(store, phone, at=(timezone.now() - timedelta(days=31)).isoformat())
     deliver_and_apply(bought)
 
@@ -108,7 +108,7 @@ def test_a_free_pack_grants_trial_credits_for_each_piece(phone, store):
 
 
 @pytest.mark.usefixtures("trials")
-def test_a_trial_that_a_family_shares_brings_the_tier_alone(phone, store):
+def test_a_family_shared_trial_gives_only_the_tier(phone, store):
     deliver_and_apply(try_it(store, phone, in_app_ownership_type="FAMILY_SHARED"))
 
     assert phone.balance() == 10
@@ -185,6 +185,6 @@ def test_products_list_their_trial_credits(phone):
     assert [one["trial_credits"] for one in products] == [0, 0, 0, 15]
 
 
-def test_a_trial_may_not_bring_more_than_a_paid_period(db):
+def test_trial_credits_cannot_exceed_those_of_a_paid_period(db):
     with pytest.raises(IntegrityError), transaction.atomic():
         Product.objects.filter(product_id=PREMIUM).update(trial_credits=61)

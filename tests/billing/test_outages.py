@@ -42,7 +42,7 @@ def test_a_wrong_address_does_not_make_a_purchase_unknown(phone, store, settings
     assert_refused(update_credits(phone, bought), 503, "ERR_5005")
 
 
-def test_a_key_that_apple_refuses_is_our_trouble_and_not_the_phones(phone, store, settings):
+def test_a_key_that_apple_refuses_is_store_unavailable(phone, store, settings):
     bought = store.buy(TEN, phone=phone)
     store.set_outage(status=401)
 
@@ -50,7 +50,7 @@ def test_a_key_that_apple_refuses_is_our_trouble_and_not_the_phones(phone, store
     assert UnconfirmedPurchase.objects.exists()
 
 
-def test_the_purchase_arrives_by_itself_once_apple_is_back(phone, store):
+def test_a_purchase_is_granted_by_a_worker_after_an_outage(phone, store):
     bought = store.buy(TEN, phone=phone)
     store.set_outage(status=503)
     update_credits(phone, bought)
@@ -79,7 +79,7 @@ def locked_wallet_of(phone):
 
 
 @pytest.mark.usefixtures("committed")
-def test_a_purchase_whose_wallet_is_in_use_is_settled_later(sandbox, store):
+def test_a_purchase_of_a_locked_wallet_is_granted_later(sandbox, store):
     phone, bought = Phone().sign_in(), store.buy(TEN)
     store.set_outage(times=1)
     update_credits(phone, bought)
@@ -92,7 +92,7 @@ def test_a_purchase_whose_wallet_is_in_use_is_settled_later(sandbox, store):
     assert not UnconfirmedPurchase.objects.filter(user_id=phone.user_id).exists()
 
 
-def test_an_outage_is_met_once_and_not_by_every_purchase(phone, store):
+def test_an_outage_costs_one_call_and_not_one_for_each_purchase(phone, store):
     store.set_outage(status=503)
     for _ in range(3):
         update_credits(phone, store.buy(TEN, phone=phone))
@@ -112,7 +112,7 @@ def test_an_unconfirmed_purchase_that_apple_does_not_know_is_dropped(phone, stor
     assert not UnconfirmedPurchase.objects.exists()
 
 
-def test_asking_ends_some_day(phone, store):
+def test_retries_end(phone, store):
     store.set_outage(status=503)
     update_credits(phone, store.buy(TEN, phone=phone))
 
@@ -125,7 +125,7 @@ def test_asking_ends_some_day(phone, store):
     assert not UnconfirmedPurchase.objects.exists()
 
 
-def test_a_phone_that_asks_often_is_remembered_once(phone, store):
+def test_repeated_calls_store_one_unconfirmed_purchase(phone, store):
     bought = store.buy(TEN, phone=phone)
     store.set_outage(status=503)
 

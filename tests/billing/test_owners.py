@@ -116,7 +116,7 @@ def test_a_deleted_accounts_purchase_waits_for_support(phone, store):
     assert ledger_is_balanced()
 
 
-def test_the_next_guest_of_that_phone_does_not_get_it(phone, store):
+def test_a_deleted_accounts_purchase_is_not_granted_to_the_phones_next_guest(phone, store):
     bought = store.buy(TEN, phone=phone)
     phone.post("delete-account")
     phone.session = {}

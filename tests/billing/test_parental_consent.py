@@ -60,7 +60,7 @@ def test_a_late_purchase_from_before_the_withdrawal_is_granted(child, store, res
     assert child.balance() == 30
 
 
-def test_other_customers_buy_as_before(child, store, rescinded):
+def test_a_withdrawal_does_not_affect_other_customers(child, store, rescinded):
     deliver_and_apply(rescinded)
 
     update_credits(child, store.buy(TEN, phone=child, customer="sister"))
@@ -82,7 +82,7 @@ def test_the_earliest_withdrawal_counts_in_any_order(child, store, rescinded):
     assert purchase_of(between).pending_reason == "guardian"
 
 
-def test_somebody_elses_app_is_refused(child, store):
+def test_another_apps_withdrawal_is_refused(child, store):
     bought = {"transaction_id": Purchase.objects.get().transaction_id}
     other = {"environment": "Production", "bundleId": "com.example.other", "appAppleId": 1}
 

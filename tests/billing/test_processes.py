@@ -59,7 +59,7 @@ def test_check_appstore_names_the_failing_check(running, sandbox):
         check_appstore(patience=20)
 
 
-def test_check_appstore_needs_no_server_to_say_that_the_key_is_wrong(sandbox):
+def test_check_appstore_reports_a_wrong_key_without_a_server(sandbox):
     sandbox.control("apple/outage", service="storekit", status=401)
     out = StringIO()
 

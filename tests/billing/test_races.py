@@ -26,7 +26,7 @@ def guest(committed, sandbox):
     return Phone().sign_in()
 
 
-def test_thirty_calls_and_a_notification_for_one_purchase_grant_it_once(guest, store):
+def test_thirty_concurrent_calls_and_a_notification_grant_a_purchase_once(guest, store):
     bought = store.buy(TEN, phone=guest)
     assert deliver(bought).status_code == 200
 
@@ -42,7 +42,7 @@ def test_thirty_calls_and_a_notification_for_one_purchase_grant_it_once(guest, s
     assert ledger_is_balanced()
 
 
-def test_two_phones_that_claim_one_purchase_at_once_share_nothing(guest, store):
+def test_concurrent_claims_of_one_purchase_grant_it_to_one_phone(guest, store):
     other, bought = Phone().sign_in(), store.buy(TEN)
 
     answers = at_once(
@@ -66,7 +66,7 @@ def test_a_notification_delivered_concurrently_is_stored_once(guest, store):
     assert guest.balance() == 20
 
 
-def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
+def test_a_refund_concurrent_with_its_purchase_leaves_no_credits(guest, store):
     for _ in range(5):
         bought = store.buy(TEN, phone=guest)
         told = [bought, store.notify("REFUND", bought)]
@@ -84,9 +84,7 @@ def test_a_refund_that_races_its_purchase_leaves_nothing(guest, store):
     assert ledger_is_balanced()
 
 
-def test_a_purchase_that_is_granted_while_its_guest_becomes_an_account_arrives(
-    guest, store, sandbox
-):
+def test_a_purchase_concurrent_with_a_merge_is_granted(guest, store, sandbox):
     account, bought = Phone().sign_in(), store.buy(TEN, phone=guest)
     sub = sign_in(account, sandbox)
 

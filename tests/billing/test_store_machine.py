@@ -418,7 +418,7 @@ def lots_of(who):
 
 
 @budgeted
-def test_any_order_of_apples_news_ends_like_a_simple_model(db, sandbox, settings):
+def test_notifications_in_any_order_match_the_model(db, sandbox, settings):
     settings.FRAUD_HOLD_SCORE = 0
 
     run(Store, examples=10, steps=30)

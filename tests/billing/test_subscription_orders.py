@@ -118,7 +118,7 @@ def orders(length):
 @budgeted
 @pytest.mark.usefixtures("plus", "sandbox")
 @pytest.mark.parametrize("story", STORIES)
-def test_the_order_of_news_makes_no_difference(db, store, story):
+def test_the_order_of_notifications_makes_no_difference(db, store, story):
     teller = Teller(store)
     in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
 
@@ -132,7 +132,7 @@ def test_the_order_of_news_makes_no_difference(db, store, story):
 
 
 @pytest.mark.usefixtures("committed")
-def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
+def test_thirty_concurrent_reports_of_a_renewal_grant_it_once(sandbox, store):
     phone = Phone().sign_in()
     bought = store.subscribe(phone=phone)
     update_credits(phone, bought)
@@ -154,7 +154,7 @@ def test_thirty_who_tell_of_one_renewal_at_once_grant_it_once(sandbox, store):
 
 
 @pytest.mark.usefixtures("committed")
-def test_concurrent_notifications_end_like_ordered_ones(sandbox, store):
+def test_concurrent_notifications_have_the_result_of_ordered_ones(sandbox, store):
     teller = Teller(store)
     for story in ("renewed twice", "recovered after grace", "refunded and given back"):
         in_order = teller.outcome(story, range(len(STORIES[story]) + 1))

@@ -63,7 +63,7 @@ def days_left(phone):
     return round((expires_at - datetime.now(UTC)) / DAY)
 
 
-def test_who_never_subscribed_has_no_subscription(phone):
+def test_a_user_without_a_subscription_has_status_none(phone):
     assert status(phone) == {
         "tier": "free",
         "status": "none",
@@ -73,7 +73,7 @@ def test_who_never_subscribed_has_no_subscription(phone):
     }
 
 
-def test_a_subscription_brings_its_allowance_and_the_tier(phone, store):
+def test_a_subscription_grants_its_allowance_and_the_tier(phone, store):
     bought = store.subscribe(phone=phone)
 
     assert deliver_and_apply(bought).outcome == "granted; the subscription is active"
@@ -133,7 +133,7 @@ def test_the_phone_alone_starts_a_subscription(phone, store):
 # --- Renewals -----------------------------------------------------------------------------------
 
 
-def test_each_renewal_brings_its_allowance_once(phone, store):
+def test_each_renewal_grants_its_allowance_once(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     deliver_and_apply(bought)
     renewed = store.notify("DID_RENEW", bought)
@@ -180,7 +180,7 @@ def test_an_early_renewal_claws_back_nothing_of_the_period_before(phone, store):
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
 
-def test_a_failed_charge_ends_the_tier_and_its_recovery_brings_it_back(phone, store):
+def test_a_failed_charge_ends_the_tier_and_a_recovery_restores_it(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     deliver_and_apply(bought)
 
@@ -193,7 +193,7 @@ def test_a_failed_charge_ends_the_tier_and_its_recovery_brings_it_back(phone, st
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
 
-def test_apple_does_not_try_for_ever(phone, store):
+def test_billing_retry_ends(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=91))
     deliver_and_apply(bought)
 
@@ -226,7 +226,7 @@ def test_grace_ends_when_apple_says_so(phone, store):
     assert stands(phone) == ("billing_retry", "free", True)
 
 
-def test_grace_of_the_period_before_says_nothing_of_one_that_is_paid(phone, store):
+def test_grace_of_an_earlier_period_does_not_affect_a_paid_one(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=8), expires_in=7 * 86_400)
     deliver_and_apply(bought)
     deliver_and_apply(
@@ -386,7 +386,7 @@ def test_an_upgrade_repays_spent_credits_of_the_old_period_from_the_new(phone, s
 
 
 @pytest.mark.usefixtures("plus")
-def test_an_upgrade_and_its_refunded_predecessor_go_once(phone, store):
+def test_an_upgraded_period_that_is_refunded_is_clawed_back_once(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
     deliver_and_apply(bought)
     deliver_and_apply(upgrade(store, bought))
@@ -422,7 +422,7 @@ def test_an_upgrades_clawback_stays_after_further_periods(phone, store):
 
 
 @pytest.mark.usefixtures("plus")
-def test_a_refunded_upgrade_does_not_bring_the_old_period_back(phone, store):
+def test_a_refunded_upgrade_does_not_restore_the_old_period(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
     deliver_and_apply(bought)
     upgraded = upgrade(store, bought)
@@ -450,7 +450,7 @@ def test_a_downgrade_takes_effect_at_the_renewal(phone, store):
 
 
 @pytest.mark.usefixtures("plus")
-def test_a_downgrade_that_was_undone_does_not_come(phone, store):
+def test_a_cancelled_downgrade_does_not_take_effect(phone, store):
     bought = store.subscribe(phone=phone, product_id=PLUS, at=ago(days=31))
     deliver_and_apply(bought)
     change = "DID_CHANGE_RENEWAL_PREF"
@@ -494,7 +494,7 @@ def test_a_refunded_period_loses_credits_and_tier_and_a_reversal_restores_them(p
     assert ledger_is_balanced()
 
 
-def test_who_was_refunded_and_subscribes_again_has_upgraded_nothing(phone, store):
+def test_a_subscription_after_a_refund_is_no_upgrade(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=10))
     deliver_and_apply(bought)
     deliver_and_apply(store.notify("REFUND", bought, revocation_percentage=20_000))
@@ -509,7 +509,7 @@ def test_who_was_refunded_and_subscribes_again_has_upgraded_nothing(phone, store
     assert ledger_is_balanced()
 
 
-def test_a_refund_of_an_earlier_period_leaves_the_one_that_runs(phone, store):
+def test_a_refund_of_an_earlier_period_keeps_the_current_one(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     deliver_and_apply(bought)
     deliver_and_apply(store.notify("DID_RENEW", bought))
@@ -520,7 +520,7 @@ def test_a_refund_of_an_earlier_period_leaves_the_one_that_runs(phone, store):
     assert phone.balance() == 10 + ALLOWANCE
 
 
-def test_a_renewal_that_was_paid_early_and_refunded_leaves_the_one_that_runs(phone, store):
+def test_a_refund_of_an_early_renewal_keeps_the_current_period(phone, store):
     bought = store.subscribe(phone=phone)
     deliver_and_apply(bought)
     renewed = store.notify("DID_RENEW", bought)
@@ -606,7 +606,7 @@ def test_the_tier_follows_a_new_subscriber(phone, store):
     assert stands(phone) == ("none", "free", False)
 
 
-def test_a_guest_who_became_part_of_an_account_has_not_left(phone, store, sandbox):
+def test_a_merged_guest_is_not_treated_as_deleted(phone, store, sandbox):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     deliver_and_apply(bought)
     line = bought["original_transaction_id"]
@@ -649,7 +649,7 @@ def test_the_assignee_of_a_deleted_accounts_period_owns_the_next_ones(phone, sto
     assert ledger_is_balanced()
 
 
-def test_a_testers_subscription_works_and_is_marked(phone, store):
+def test_a_sandbox_subscription_works_and_is_marked(phone, store):
     bought = store.subscribe(phone=phone, environment="Sandbox")
 
     deliver_and_apply(bought)
@@ -659,7 +659,7 @@ def test_a_testers_subscription_works_and_is_marked(phone, store):
     assert phone.balance() == 10 + ALLOWANCE
 
 
-def test_a_token_that_has_ended_learns_nothing(phone, store):
+def test_a_deleted_users_token_reads_no_subscription(phone, store):
     phone.post("delete-account")
 
     assert_refused(phone.get("subscription/status"), 401, "ERR_4005")
@@ -693,7 +693,7 @@ def test_a_renewal_without_a_notification_is_fetched(phone, store):
     assert stands(phone) == ("active", "premium", True)
 
 
-def test_apple_is_asked_once_for_an_end(phone, store):
+def test_apple_is_called_once_for_each_end(phone, store):
     deliver_and_apply(store.subscribe(phone=phone, at=ago(days=29, hours=23, minutes=59)))
     end = Subscription.objects.get().ends_at
 
@@ -703,7 +703,7 @@ def test_apple_is_asked_once_for_an_end(phone, store):
     assert len(store.requests_to("/v1/subscriptions/")) == 1
 
 
-def test_apple_is_asked_again_while_it_is_out(phone, store):
+def test_apple_is_called_again_after_an_outage(phone, store):
     bought = store.subscribe(phone=phone, at=ago(days=31))
     deliver_and_apply(bought)
     store.notify("DID_RENEW", bought)
@@ -715,7 +715,7 @@ def test_apple_is_asked_again_while_it_is_out(phone, store):
     assert phone.balance() == 10 + 2 * ALLOWANCE
 
 
-def test_apple_is_not_asked_after_an_end_with_a_notification(phone, store):
+def test_apple_is_not_called_after_an_end_with_a_notification(phone, store):
     bought = store.subscribe(phone=phone)
     deliver_and_apply(bought)
 

@@ -78,7 +78,7 @@ def payload():
 # --- From a phone ---------------------------------------------------------------------------------
 
 
-def test_a_phone_that_sends_it_is_asked_to_repeat_it(phone, store, odd):
+def test_a_phone_with_an_unreadable_purchase_is_told_to_retry(phone, store, odd):
     bought = store.buy(TEN, phone=phone, override=odd)
     body = {"signed_transaction": bought["signed_transaction"]}
 
@@ -103,7 +103,7 @@ def test_an_unreadable_answer_is_stored_once(phone, store, odd):
     assert not Purchase.objects.exists()
 
 
-def test_a_purchase_that_apple_then_states_in_full_is_granted_by_itself(phone, store):
+def test_a_purchase_is_granted_once_apple_states_it_in_full(phone, store):
     whole = store.buy(TEN, phone=phone)
     cut = store.buy(TEN, override={"transactionId": whole["transaction_id"], "purchaseDate": None})
     body = {"signed_transaction": cut["signed_transaction"]}
@@ -143,7 +143,7 @@ def test_a_period_without_its_end_is_not_granted_without_the_tier(phone, store):
     assert payload().problem == "expiresDate"
 
 
-def test_payloads_sent_at_once_are_one_row(committed, sandbox):
+def test_concurrent_equal_payloads_are_one_row(committed, sandbox):
     store, phone = AppStore(sandbox), Phone().sign_in()
     bought = store.buy(TEN, phone=phone, override={"bundleId": None})
     body = {"signed_transaction": bought["signed_transaction"]}
@@ -251,7 +251,7 @@ def test_an_unreadable_subscription_does_not_block_the_worker(phone, store):
 # --- Read again -----------------------------------------------------------------------------------
 
 
-def test_it_is_read_again_until_it_can_be_read(phone, store, settings):
+def test_an_unreadable_payload_is_retried_until_it_can_be_read(phone, store, settings):
     """As after a release that knows more: here, the app had another number."""
     told = store.buy(TEN, phone=phone)
     now = timezone.now()
@@ -280,7 +280,7 @@ def test_it_is_read_again_until_it_can_be_read(phone, store, settings):
 
 
 @pytest.mark.parametrize("names_somebody", [True, False])
-def test_a_purchase_that_can_be_read_at_last_is_the_senders(phone, store, names_somebody):
+def test_a_purchase_that_becomes_readable_is_granted_to_the_sender(phone, store, names_somebody):
     bought = store.buy(TEN, phone=phone if names_somebody else None)
     now = timezone.now()
     UnreadablePayload.objects.create(
@@ -302,7 +302,7 @@ def test_a_purchase_that_can_be_read_at_last_is_the_senders(phone, store, names_
     assert payload().outcome == "read and applied"
 
 
-def test_a_renewal_that_can_be_read_at_last_counts(phone, store):
+def test_a_renewal_that_becomes_readable_is_applied(phone, store):
     bought = store.subscribe(phone=phone)
     deliver_and_apply(bought)
     off = store.notify("DID_CHANGE_RENEWAL_STATUS", bought, subtype="AUTO_RENEW_DISABLED")
@@ -322,7 +322,7 @@ def test_a_renewal_that_can_be_read_at_last_counts(phone, store):
     assert phone.get("subscription/status").json()["will_renew"] is False
 
 
-def test_a_notification_that_came_again_and_was_read_closes_it(phone, store):
+def test_a_readable_repetition_closes_the_unreadable_payload(phone, store):
     told = store.buy(TEN, phone=phone)
     now = timezone.now()
     UnreadablePayload.objects.create(
@@ -380,7 +380,7 @@ def test_unreadable_payloads_of_a_disabled_environment_are_not_stored(phone, sto
     assert not UnreadablePayload.objects.exists()
 
 
-def test_rows_are_bounded(phone, store, monkeypatch):
+def test_the_number_of_unreadable_payloads_is_limited(phone, store, monkeypatch):
     monkeypatch.setattr(kept, "MAX_OPEN", 1)
     for _ in range(2):
         bought = store.buy(TEN, phone=phone, override={"bundleId": None})
@@ -400,14 +400,14 @@ def sent(phone, store):
     return payload()
 
 
-def test_a_guests_is_the_accounts_after_a_merge(sent, phone, sandbox):
+def test_unreadable_payloads_move_in_a_merge(sent, phone, sandbox):
     account = Phone().sign_in()
     sign_in(phone, sandbox, sub=sign_in(account, sandbox))
 
     assert payload().user_id == account.user_id
 
 
-def test_it_is_exported(sent, phone):
+def test_unreadable_payloads_are_exported(sent, phone):
     [row] = phone.get("export-user-data").json()["unreadable_purchases"]
 
     assert (row["transaction_id"], row["problem"]) == (sent.transaction_id, "purchaseDate")
@@ -432,7 +432,7 @@ def test_an_account_deletion_keeps_open_payloads_and_blanks_closed_ones(sent, ph
     assert closed.signed_payload == ""
 
 
-def test_a_dismissed_one_is_read_no_more_and_swept(sent):
+def test_a_dismissed_payload_is_not_retried_and_is_purged(sent):
     now = timezone.now()
     dismiss_payload(sent.id, now=now)
 

@@ -22,7 +22,7 @@ from tests.billing.conftest import (
 from tests.helpers.phone import Phone, assert_refused
 
 
-def test_a_purchase_brings_its_credits(phone, store):
+def test_a_purchase_grants_its_credits(phone, store):
     bought = store.buy(TEN, phone=phone)
 
     answer = update_credits(phone, bought)
@@ -37,7 +37,7 @@ def test_a_purchase_brings_its_credits(phone, store):
     assert phone.balance() == 20
 
 
-def test_the_same_purchase_again_brings_nothing_more(phone, store):
+def test_a_repeated_purchase_grants_nothing_more(phone, store):
     bought = store.buy(FIFTY, phone=phone)
     update_credits(phone, bought)
 
@@ -62,13 +62,13 @@ def test_a_signed_transaction_needs_no_call_to_apple(phone, store):
     assert store.requests_to("/inApps/") == []
 
 
-def test_each_piece_brings_its_credits(phone, store):
+def test_each_piece_of_a_pack_grants_its_credits(phone, store):
     bought = store.buy(TEN, phone=phone, quantity=3)
 
     assert update_credits(phone, bought).json()["credits_added"] == 30
 
 
-def test_the_token_may_be_written_in_capitals(phone, store):
+def test_the_account_token_may_be_in_upper_case(phone, store):
     bought = store.buy(TEN, app_account_token=str(phone.user_id).upper())
 
     assert update_credits(phone, bought).json()["credits_added"] == 10
@@ -82,7 +82,7 @@ def test_a_purchase_without_a_token_belongs_to_the_first_phone(phone, store):
     assert phone.balance() == 20
 
 
-def test_a_subscription_brings_its_allowance(phone, store):
+def test_a_subscription_grants_its_allowance(phone, store):
     bought = store.buy(PREMIUM, phone=phone, type="Auto-Renewable Subscription")
 
     assert update_credits(phone, bought).json()["credits_added"] == 60
@@ -96,9 +96,7 @@ def test_a_purchase_in_apples_sandbox_counts_and_is_marked(phone, store):
     assert not Purchase.objects.revenue().exists()
 
 
-def test_production_that_answers_401_before_the_first_release_does_not_hide_the_sandbox(
-    phone, store
-):
+def test_sandbox_purchase_is_found_while_production_answers_401(phone, store):
     store.sandbox.control("apple/app", released=False)
     bought = store.buy(TEN, phone=phone, environment="Sandbox")
 
@@ -163,7 +161,7 @@ def test_a_refunded_purchase_is_refused(phone, store):
     assert phone.balance() == 10
 
 
-def test_a_purchase_that_was_refunded_since_is_refused_too(phone, store):
+def test_a_purchase_refunded_after_its_grant_is_refused(phone, store):
     bought = store.buy(TEN, phone=phone)
     update_credits(phone, bought)
     deliver_and_apply(store.notify("REFUND", bought))
@@ -187,12 +185,12 @@ def test_a_purchase_that_was_refunded_since_is_refused_too(phone, store):
         ({"signed_transaction": "not.a.jws"}, "ERR_4013"),
     ],
 )
-def test_a_body_that_is_none_is_refused(phone, store, body, code):
+def test_an_invalid_body_is_refused(phone, store, body, code):
     assert_refused(phone.post("update-credits", body), 400, code)
     assert store.requests_to("/inApps/") == []
 
 
-def test_an_id_that_is_not_the_signed_one_is_refused(phone, store):
+def test_an_id_other_than_the_signed_one_is_refused(phone, store):
     bought = store.buy(TEN, phone=phone)
     body = {"transaction_id": "1", "signed_transaction": bought["signed_transaction"]}
 
@@ -224,7 +222,7 @@ def test_a_key_for_another_purchase_is_refused(phone, store):
     assert phone.balance() == 20
 
 
-def test_a_key_that_is_none_is_refused(phone, store):
+def test_an_invalid_idempotency_key_is_refused(phone, store):
     answer = update_credits(phone, store.buy(TEN, phone=phone), Idempotency_Key="tuesday")
 
     assert_refused(answer, 400, "ERR_4009")
@@ -266,7 +264,7 @@ def test_a_call_without_an_access_token_is_unauthorized(db, sandbox):
     assert_refused(Phone().get("get-products"), 401, "ERR_4005")
 
 
-def test_products_are_listed_as_they_are_sold(phone):
+def test_products_on_sale_are_listed(phone):
     products = phone.get("get-products").json()["products"]
 
     assert [(one["product_id"], one["kind"], one["credits"]) for one in products] == [

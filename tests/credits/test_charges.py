@@ -46,7 +46,7 @@ def test_among_credits_that_expire_together_the_oldest_go_first(wallet):
     assert wallet.lots == [0, 2, 4]
 
 
-def test_a_charge_above_the_balance_changes_nothing_and_one_of_the_whole_balance_succeeds(wallet):
+def test_a_charge_succeeds_up_to_the_balance(wallet):
     wallet.grant(10)
 
     with pytest.raises(InsufficientCredits) as refused:
@@ -100,7 +100,7 @@ def test_a_closed_wallet_spends_nothing_and_no_resume_opens_it(wallet):
     assert wallet.balance == 10
 
 
-def test_money_is_not_moved_outside_a_transaction(committed):
+def test_changes_outside_a_transaction_are_refused(committed):
     user_id = TestWallet().user_id
 
     with pytest.raises(TransactionManagementError):

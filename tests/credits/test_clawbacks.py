@@ -163,7 +163,7 @@ def test_a_store_refund_of_a_fully_expired_lot_changes_nothing(wallet):
 
 
 @pytest.mark.parametrize("share", [-1, 100_001])
-def test_a_share_that_is_none_is_refused(wallet, share):
+def test_an_invalid_share_is_refused(wallet, share):
     bought = wallet.buy(50)
 
     with pytest.raises(InvalidInput):

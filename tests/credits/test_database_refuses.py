@@ -39,7 +39,7 @@ def entry_of(wallet, kind):
     return next(entry for entry in wallet.entries if entry.kind == kind)
 
 
-def test_a_balance_below_zero_is_refused_and_zero_is_not(wallet):
+def test_a_balance_below_zero_is_refused(wallet):
     statement = "UPDATE credits_wallet SET balance = %s WHERE id = %s"
 
     with pytest.raises(IntegrityError, match="wallet_balance_not_negative"):
@@ -54,7 +54,7 @@ def test_a_debt_below_zero_is_refused(wallet):
 
 
 @pytest.mark.parametrize("remaining", [-1, 27])
-def test_a_lot_holds_neither_less_than_nothing_nor_more_than_it_brought(wallet, remaining):
+def test_a_lot_holds_between_zero_and_its_amount(wallet, remaining):
     statement = "UPDATE credits_lot SET remaining = %s WHERE wallet_id = %s AND amount = 26"
 
     with pytest.raises(IntegrityError, match="lot_holds_what_it_brought"):

@@ -42,7 +42,7 @@ def test_a_run_expires_no_more_lots_than_its_limit(wallet):
     assert wallet.lots == [0, 0, 5]
 
 
-def test_a_lot_that_expired_before_its_refund_lives_on_for_the_time_it_had(wallet):
+def test_a_refund_extends_an_expired_lot_by_the_time_it_had_left(wallet):
     wallet.promote(5, days=2)
     job_id = wallet.charge(3)
     failed_at = NOW + timedelta(days=3)
@@ -58,7 +58,7 @@ def test_a_lot_that_expired_before_its_refund_lives_on_for_the_time_it_had(walle
     assert wallet.is_balanced()
 
 
-def test_a_refund_before_its_lot_expires_prolongs_nothing(wallet):
+def test_a_refund_before_the_expiry_extends_nothing(wallet):
     wallet.promote(5, days=2)
     wallet.refund(wallet.charge(5))
 

@@ -66,7 +66,7 @@ def test_the_number_of_expiry_dates_is_limited(phone, promote):
     assert [one["expires_at"] for one in told] == moments[: queries.MAX_EXPIRY_DATES]
 
 
-def test_it_takes_one_query(phone, promote, django_assert_num_queries):
+def test_expiry_dates_take_one_query(phone, promote, django_assert_num_queries):
     promote(3, days=2)
 
     with django_assert_num_queries(1):

@@ -14,7 +14,7 @@ from rendio.common.errors import InvalidInput, NotFound
 from tests.helpers.wallet import NOW
 
 
-def test_a_grant_fills_the_wallet_and_says_so_in_one_entry(wallet):
+def test_a_grant_adds_a_lot_and_one_entry(wallet):
     entry = wallet.grant(10)
 
     assert (wallet.balance, wallet.lots) == (10, [10])
@@ -40,7 +40,7 @@ def test_a_grant_of_nothing_is_refused(wallet, amount):
     assert (wallet.balance, wallet.entries) == (0, [])
 
 
-def test_nothing_moves_for_a_user_without_a_wallet(db):
+def test_changes_for_a_user_without_a_wallet_are_refused(db):
     with pytest.raises(NotFound):
         services.grant(user_id=uuid4(), amount=1, source=Source.SUPPORT, reason="", now=NOW)
 
@@ -58,7 +58,7 @@ def test_an_adjustment_adds_a_lot_or_debits_lots(wallet):
     assert wallet.is_balanced()
 
 
-def test_an_adjustment_below_zero_is_refused_and_one_to_zero_is_not(wallet):
+def test_an_adjustment_below_zero_is_refused(wallet):
     wallet.grant(10)
 
     with pytest.raises(InsufficientCredits):

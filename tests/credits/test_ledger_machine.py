@@ -262,7 +262,7 @@ class Ledger(RolledBackMachine):
 
 
 @budgeted
-def test_any_order_of_changes_ends_like_a_simple_model(db, settings):
+def test_changes_in_any_order_match_the_model(db, settings):
     settings.MAX_GRANTED_BALANCE = LIMIT
 
     run(Ledger, examples=20, steps=25)

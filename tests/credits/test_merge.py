@@ -91,7 +91,7 @@ def test_lifetime_totals_move_without_expired_credits(guest, account):
     assert (account.balance, guest.balance) == (30, 0)
 
 
-def test_twice_moves_nothing_twice(guest, account):
+def test_a_repeated_merge_moves_nothing(guest, account):
     guest.buy(20)
     merge(guest, account)
     before = (numbers(guest), numbers(account), len(guest.entries), len(account.entries))
@@ -101,7 +101,7 @@ def test_twice_moves_nothing_twice(guest, account):
     assert (numbers(guest), numbers(account), len(guest.entries), len(account.entries)) == before
 
 
-def test_a_debt_moves_as_a_debt(guest, account):
+def test_a_debt_moves_in_a_merge(guest, account):
     bought = guest.buy(4)
     guest.charge(12)
     guest.claw_back(bought)
@@ -169,7 +169,7 @@ def test_a_cancelled_job_returns_its_credits_to_other_lots(guest, account):
 
 
 @pytest.mark.parametrize(("spent", "left"), [(0, 10), (4, 10), (10, 7)])
-def test_a_failed_job_returns_a_second_welcome_up_to_the_worth_of_one(guest, account, spent, left):
+def test_a_failed_job_refunds_a_second_welcome_up_to_one_welcome(guest, account, spent, left):
     job = guest.charge(7)
     if spent:
         account.charge(spent)
@@ -219,7 +219,7 @@ def test_a_second_welcome_repays_no_debt(guest, account):
     assert ledger_adds_up()
 
 
-def test_a_refund_of_bought_credits_reaches_their_own_lot(account):
+def test_a_refund_of_purchased_credits_returns_to_their_lot(account):
     guest = TestWallet()
     transaction_id = guest.buy(8)
     job = guest.charge(8)
@@ -312,7 +312,7 @@ def test_a_code_that_the_guest_redeemed_is_redeemed_for_the_account(guest, accou
     assert ledger_adds_up()
 
 
-def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
+def test_a_code_redeemed_by_guest_and_account_counts_once(guest, account):
     create_code()
     guest.redeem("spring")
     account.redeem("spring")
@@ -326,7 +326,7 @@ def test_a_code_that_both_redeemed_does_not_add_up(guest, account):
     assert ledger_adds_up()
 
 
-def test_a_code_for_two_redemptions_each_adds_up_in_a_merge_to_two(guest, account):
+def test_a_code_for_two_redemptions_per_user_counts_twice_after_a_merge(guest, account):
     create_code(max_per_user=2)
     for wallet in (guest, guest, account):
         wallet.redeem("spring")

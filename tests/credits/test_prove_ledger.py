@@ -90,7 +90,7 @@ def test_the_ledger_check_names_only_the_damaged_wallet(wallet, kind):
     assert sound.is_balanced()
 
 
-def test_credits_moved_between_two_lots_of_a_wallet_are_seen(wallet):
+def test_credits_moved_between_two_lots_are_reported(wallet):
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE credits_lot SET remaining = remaining + CASE source WHEN 'welcome' THEN -1
@@ -103,7 +103,7 @@ def test_credits_moved_between_two_lots_of_a_wallet_are_seen(wallet):
     }
 
 
-def test_a_lot_moved_to_another_wallet_is_seen_in_both(wallet):
+def test_a_lot_moved_to_another_wallet_is_reported_for_both(wallet):
     thief = TestWallet(credits=10)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -117,7 +117,7 @@ def test_a_lot_moved_to_another_wallet_is_seen_in_both(wallet):
     }
 
 
-def test_without_a_database_the_command_says_so_and_no_more():
+def test_the_command_reports_an_unavailable_database():
     ended = prove_ledger("postgresql://nobody@127.0.0.1:1/none")
 
     assert ended.returncode == 1
@@ -137,7 +137,7 @@ def prove_ledger(url=None):
     )
 
 
-def test_the_command_fails_and_names_the_wallet_while_it_does_not_add_up(committed):
+def test_the_command_fails_and_names_an_unbalanced_wallet(committed):
     with transaction.atomic():
         wallet = TestWallet(credits=10)
 

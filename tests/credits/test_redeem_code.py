@@ -76,14 +76,14 @@ def test_credits_of_a_code_may_expire(phone):
         "summer\N{FULLWIDTH DIGIT TWO}5",
     ],
 )
-def test_it_does_not_matter_how_a_code_is_typed(phone, typed):
+def test_case_and_separators_of_a_code_are_ignored(phone, typed):
     make()
 
     assert redeem(phone, typed).status_code == 200
 
 
 @pytest.mark.parametrize("typed", ["indirim", "İndirim", "ındırım", "İNDİRİM"])
-def test_a_turkish_keyboard_types_a_code_too(phone, typed):
+def test_a_code_may_be_typed_with_turkish_letters(phone, typed):
     make("indirim")
 
     assert redeem(phone, typed).status_code == 200
@@ -99,7 +99,7 @@ def test_an_invalid_code_is_refused_with_its_field(phone, body):
     assert list(details["fields"]) == ["code"]
 
 
-def test_a_code_that_there_is_not_is_404_and_one_before_its_time_too(phone):
+def test_an_unknown_or_future_code_is_404(phone):
     make(starts_at=timezone.now() + timedelta(minutes=1))
 
     for code in ("SUMMER25", "WINTER25", "—", "ß\U0001f600"):
@@ -197,7 +197,7 @@ def test_a_reinstalled_app_redeems_no_code_again_before_it_has_an_account(phone,
     assert reinstalled.balance() == 10 + 20 + 20
 
 
-def test_who_signs_in_on_a_phone_that_was_anothers_redeems_a_code(phone, sandbox):
+def test_an_account_on_a_second_hand_phone_redeems_a_code(phone, sandbox):
     make()
     second_hand = Phone()
     second_hand.device_token = phone.device_token
@@ -208,7 +208,7 @@ def test_who_signs_in_on_a_phone_that_was_anothers_redeems_a_code(phone, sandbox
     assert redeem(second_hand).status_code == 200
 
 
-def test_an_export_says_which_codes_were_redeemed(phone):
+def test_an_export_lists_redeemed_codes(phone):
     make()
     redeem(phone)
 
@@ -255,7 +255,7 @@ def code(committed):
     return f"RACE{uuid4().hex[:12].upper()}"
 
 
-def test_of_fifty_at_once_a_code_with_ten_uses_serves_exactly_ten(code, sandbox):
+def test_fifty_concurrent_calls_redeem_a_code_with_ten_uses_ten_times(code, sandbox):
     with transaction.atomic():
         made = make(code, max_redemptions=10)
     phones = [Phone().sign_in() for _ in range(50)]
@@ -271,7 +271,7 @@ def test_of_fifty_at_once_a_code_with_ten_uses_serves_exactly_ten(code, sandbox)
     assert is_balanced()
 
 
-def test_of_twenty_at_once_by_one_user_each_code_is_served_once(code, sandbox):
+def test_twenty_concurrent_calls_of_a_user_redeem_each_code_once(code, sandbox):
     with transaction.atomic():
         make(code)
         make(f"{code}B")
