@@ -72,28 +72,28 @@ def no_advisories(known: set[str]) -> bool:
     if today in known:
         return True
     if f"{today}-unknown" not in known:
-        told = _advisories()
-        holes = [one for one in told if one.get("vulns")]
+        advisories = _advisories()
+        holes = [one for one in advisories if one.get("vulns")]
         for one in holes:
             print(f"{one['name']} {one['version']}: {[hole['id'] for hole in one['vulns']]}")
         if holes:
             return False
-        is_whole = told and not any("skip_reason" in one for one in told)
+        is_whole = advisories and not any("skip_reason" in one for one in advisories)
         known.add(today if is_whole else f"{today}-unknown")
     if today not in known:
-        print("skipped: the advisories, or some of them, cannot be had here today")
+        print("skipped: the advisories, or some of them, are unavailable today")
     return True
 
 
 def _advisories() -> list[dict[str, Any]]:
     """The advisories about each locked package; nothing if the service does not answer."""
     try:
-        told: list[dict[str, Any]] = json.loads(_run(AUDIT, timeout_seconds=120).stdout)[
+        advisories: list[dict[str, Any]] = json.loads(_run(AUDIT, timeout_seconds=120).stdout)[
             "dependencies"
         ]
     except (ValueError, KeyError, subprocess.TimeoutExpired):
         return []
-    return told
+    return advisories
 
 
 def _digest(content: bytes) -> str:

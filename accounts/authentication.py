@@ -41,7 +41,9 @@ class AccessTokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed from None
         if revocations.is_revoked(claims.session_id):
             raise AuthenticationFailed
-        language = changed.current(claims.user_id, told=claims.language, told_at=claims.issued_at)
+        language = changed.current(
+            claims.user_id, token_language=claims.language, issued_at=claims.issued_at
+        )
         return Caller(claims.user_id, claims.session_id, language, claims.tier), None
 
     def authenticate_header(self, request: Request) -> str:

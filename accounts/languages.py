@@ -26,12 +26,12 @@ class ChangedLanguages:
         self._changes: dict[UUID, tuple[datetime, str]] = {}
         self._read_until: datetime | None = None
 
-    def current(self, user_id: UUID, *, told: str, told_at: float) -> str:
-        """The user's language. `told` is the token's language, `told_at` when it was issued (epoch
+    def current(self, user_id: UUID, *, token_language: str, issued_at: float) -> str:
+        """The user's language. `token_language` was current at `issued_at` (epoch
         seconds)."""
         change = self._changes.get(user_id)
-        if change is None or change[0].timestamp() < told_at:
-            return told
+        if change is None or change[0].timestamp() < issued_at:
+            return token_language
         return change[1]
 
     def add(self, user_id: UUID, language: str, *, changed_at: datetime) -> None:

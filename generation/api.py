@@ -151,10 +151,10 @@ class VideoJobEvents(ApiView):
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
         caller = self.caller
         job = services.get_job(user_id=caller.user_id, job_id=parse_uuid(job_id, "job_id"))
-        began, told_at = caller.language, clock.now().timestamp()
+        began, began_at = caller.language, clock.now().timestamp()
 
         def profiles_language() -> str:
-            return changed.current(caller.user_id, told=began, told_at=told_at)
+            return changed.current(caller.user_id, token_language=began, issued_at=began_at)
 
         return StreamingHttpResponse(
             streams.events(

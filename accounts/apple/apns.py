@@ -107,15 +107,15 @@ def _host(token: PushToken) -> str:
 
 def _parse(answer: http.Response) -> ApnsResponse:
     body = answer.json()
-    told: dict[str, Any] = body if isinstance(body, dict) else {}
-    reason = told.get("reason")
+    fields: dict[str, Any] = body if isinstance(body, dict) else {}
+    reason = fields.get("reason")
     if not isinstance(reason, str):
         reason = "" if answer.ok else f"status {answer.status}"
     otherwise = (
         ApnsResult.REQUEST_REJECTED if 400 <= answer.status < 500 else ApnsResult.UNAVAILABLE
     )
     result = _BY_REASON.get(reason) or _BY_STATUS.get(answer.status, otherwise)
-    return ApnsResponse(result, reason[:60], _instant(told.get("timestamp")))
+    return ApnsResponse(result, reason[:60], _instant(fields.get("timestamp")))
 
 
 def _instant(milliseconds: object) -> datetime | None:

@@ -103,10 +103,16 @@ def test_token_issued_after_the_change_has_the_new_language(phone):
     now = timezone.now()
     elsewhere.add(phone.user_id, "es", changed_at=now)
 
-    assert elsewhere.current(phone.user_id, told="tr", told_at=now.timestamp() - 1) == "es"
-    assert elsewhere.current(phone.user_id, told="tr", told_at=now.timestamp() + 1) == "tr"
+    assert (
+        elsewhere.current(phone.user_id, token_language="tr", issued_at=now.timestamp() - 1) == "es"
+    )
+    assert (
+        elsewhere.current(phone.user_id, token_language="tr", issued_at=now.timestamp() + 1) == "tr"
+    )
     elsewhere.refresh(now=now + timedelta(hours=2))
-    assert elsewhere.current(phone.user_id, told="tr", told_at=now.timestamp() - 1) == "tr"
+    assert (
+        elsewhere.current(phone.user_id, token_language="tr", issued_at=now.timestamp() - 1) == "tr"
+    )
 
 
 def test_a_header_for_one_of_our_languages_wins_over_the_profile(phone):
