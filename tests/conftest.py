@@ -20,7 +20,8 @@ from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
 from rendio.common import clock
 from rendio.local import pytest_plugin
-from tests.helpers import budget, recorded_sign_in, shared_stack
+from rendio.local.child_process import ChildProcess
+from tests.helpers import budget, fork_server, recorded_sign_in, shared_stack
 from tests.helpers.database import connected_to
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
@@ -37,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    ChildProcess.launch = staticmethod(fork_server.launch)
     config.addinivalue_line("markers", "budgeted: tries more examples with --thorough")
     budget.is_thorough = config.getoption("--thorough")
 

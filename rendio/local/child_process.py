@@ -23,7 +23,34 @@ PR_SET_PDEATHSIG = 1
 LEFTOVER_SECONDS = 10.0
 
 
+def launch(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path | None,
+    death_signal: signal.Signals | None,
+) -> subprocess.Popen[bytes]:
+    """Start a process that writes to the log. Without a log it writes to our terminal."""
+    with contextlib.ExitStack() as files:
+        output = files.enter_context(log.open("ab")) if log else None
+        return subprocess.Popen(  # noqa: S603
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            # A separate group: Ctrl-C reaches only us, and we stop the children in order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent(death_signal),
+        )
+
+
 class ChildProcess:
+    # The tests fork their processes from one that has done the imports.
+    launch = staticmethod(launch)
+
     def __init__(
         self,
         name: str,
@@ -70,19 +97,9 @@ class ChildProcess:
             # Linux sends the parent-death signal when the thread that forked ends.
             raise RuntimeError("Child processes are started from the main thread only.")
         self._stop_requested = False
-        with contextlib.ExitStack() as files:
-            output = files.enter_context(self.log.open("ab")) if self.log else None
-            self._process = subprocess.Popen(  # noqa: S603
-                self.argv,
-                env=self.env,
-                cwd=self.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output and subprocess.STDOUT,
-                # A separate group: Ctrl-C reaches only us, and we stop the children in order.
-                start_new_session=True,
-                preexec_fn=_die_with_parent(self.death_signal),
-            )
+        self._process = self.launch(
+            self.argv, env=self.env, cwd=self.cwd, log=self.log, death_signal=self.death_signal
+        )
         self._pid_file = self.pid_folder / f"{self.name}-{self._process.pid}.pid"
         record = {
             "pid": self._process.pid,

@@ -33,7 +33,7 @@ MIGRATED = "rendio_migrated"
 _own_database: tuple[DataDir, PostgreSQL] | None = None
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Three processes on two cores: a quarter of the time a test waits for another process."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
