@@ -91,12 +91,6 @@ def staff_user(
     return user
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    """Real password hashes take a third of a second each."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def root(db: None) -> Staff:
     """A superuser."""

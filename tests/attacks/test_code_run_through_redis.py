@@ -50,8 +50,7 @@ def stored():
 
 
 @pytest.fixture
-def staff(db, settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def staff(db):
     return Staff(staff_user("root", is_superuser=True))
 
 

@@ -27,7 +27,6 @@ from rendio.common.errors import InvalidState, Refusal
 from tests.adminops.conftest import (
     WHY,
     Staff,
-    _quick_passwords,
     customer_history,
     root,
     staff_user,
@@ -41,7 +40,7 @@ from tests.helpers.model_ids import SORA
 from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
 
-__all__ = ["_quick_passwords", "customer_history", "root"]  # fixtures
+__all__ = ["customer_history", "root"]  # fixtures
 
 LIMIT, BUDGET = 100, 500
 # Sora's settings, and durations that nobody has agreed on.

@@ -16,11 +16,9 @@ from adminops.actions import promotion_codes
 from adminops.models import AuditLogEntry, ErrorLog, PendingApproval
 from credits import services as credit_services
 from credits.services import CodeTerms
-from tests.adminops.conftest import Staff, _quick_passwords, staff_user
+from tests.adminops.conftest import Staff, staff_user
 from tests.helpers.phone import Phone
 from tests.helpers.staff import staff_action
-
-__all__ = ["_quick_passwords"]  # a fixture
 
 CODE = "HARVEST77"
 # How people write it in a reason.
