@@ -189,6 +189,7 @@ def committed_database(django_db_setup: None, django_db_blocker: Any) -> Iterato
     with django_db_blocker.unblock():
         connection.creation.clone_test_db(suffix="committed", verbosity=0)
     yield connection.creation.get_test_db_clone_settings("committed")["NAME"]
+    shared_stack.stop()  # where the last test of all used it
     with django_db_blocker.unblock():
         connection.creation.destroy_test_db(suffix="committed", verbosity=0)
 

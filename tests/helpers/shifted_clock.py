@@ -1,7 +1,7 @@
 """A process whose machine's clock is wrong: `python -m tests.helpers.shifted_clock 3600
 rendio.worker`.
 
-SIGUSR2 sets the clock back by an hour while the process runs.
+SIGUSR2 sets the clock back by two hours while the process runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Clock:
 
 def main(seconds: str, module: str, *arguments: str) -> None:
     clock = _Clock(float(seconds))
-    signal.signal(signal.SIGUSR2, lambda *_: clock.set(-HOUR))
+    signal.signal(signal.SIGUSR2, lambda *_: clock.set(-2 * HOUR))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
