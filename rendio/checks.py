@@ -114,7 +114,7 @@ def _secret_errors(values: Mapping[str, Any]) -> Iterator[Error]:
 def _proxy_errors(values: Mapping[str, Any]) -> Iterator[Error]:
     """PUBLIC_URL is https and the processes speak http: calls come through a proxy."""
     if "*" in values["ALLOWED_HOSTS"]:
-        yield Error("ALLOWED_HOSTS lets every host in.", id="rendio.E020")
+        yield Error("ALLOWED_HOSTS allows every host.", id="rendio.E020")
     host = urlsplit(values["PUBLIC_URL"]).netloc.rpartition("@")[2]
     domain = split_domain_port(host)[0]
     if values["ALLOWED_HOSTS"] and not validate_host(domain, values["ALLOWED_HOSTS"]):

@@ -59,7 +59,7 @@ def _check_environment(
     key = f"{environment}: key"
     try:
         token = client.request_test_notification(environment)
-        yield CheckResult(key, True, "Apple takes it")
+        yield CheckResult(key, True, "accepted by Apple")
         notification = _wait_for_test_notification(
             environment, token, timeout_seconds=timeout_seconds
         )
@@ -96,10 +96,10 @@ def _check_signature(
     except (verifier.NotGenuine, verifier.VerificationUnavailable, Unreadable) as problem:
         yield CheckResult(certificates, False, str(problem))
         return
-    yield CheckResult(certificates, True, "Apple's signature holds, and its certificates do")
+    yield CheckResult(certificates, True, "Apple's signature and certificates are valid")
     is_kept = Notification.objects.filter(notification_uuid=decoded.notification_uuid).exists()
     yield CheckResult(
         f"{environment}: stored",
         is_kept,
-        "the notification is here" if is_kept else "it went to another server, or was refused",
+        "the notification was stored" if is_kept else "it went to another server, or was refused",
     )

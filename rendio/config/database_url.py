@@ -35,8 +35,8 @@ NUMBERS = (
 )
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 REFUSED = {
-    "client_encoding": "Rendio speaks UTF-8 alone.",
-    "replication": "a connection for replication takes no queries of Rendio's.",
+    "client_encoding": "Rendio uses UTF-8 only.",
+    "replication": "a replication connection accepts no queries.",
     "service": "write the service's parameters into the address.",
     "servicefile": "write the service's parameters into the address.",
 }
@@ -69,7 +69,7 @@ def parse(url: str) -> dict[str, str]:
         raise ValueError("has a port that is no number, or a password that is not percent-encoded.")
     for name in NUMBERS:
         if not re.fullmatch(r"[0-9]{1,9}", parameters.get(name, "0")):
-            raise ValueError(f"has {name}={parameters[name]!r}, which is no whole number.")
+            raise ValueError(f"has {name}={parameters[name]!r}, which is not a whole number.")
     for name in FILES:
         path = parameters.get(name, "")
         if path and (name, path) != ("sslrootcert", "system") and not Path(path).is_file():

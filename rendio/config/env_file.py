@@ -67,7 +67,7 @@ def _problems(binding: Binding) -> Iterator[str]:
     name = binding.key
     if quote == "'":
         if r"\\" in raw:
-            yield f"{name} has a double backslash in single quotes; double quotes take it."
+            yield f"{name} has a double backslash in single quotes; use double quotes."
         return
     if "$" in binding.value:
         yield f"{name} has a $, which Compose would replace; put the value in single quotes."

@@ -51,7 +51,7 @@ if "ENVIRONMENT" not in env.ENVIRON and (
     # (`make run`, the tests) set ENVIRONMENT=development.
     raise ImproperlyConfigured(
         f"ENVIRONMENT is not set, and {' and '.join(_servers)} name real servers. Set"
-        " ENVIRONMENT=production, or ENVIRONMENT=development where nothing is worth a secret."
+        " ENVIRONMENT=production, or ENVIRONMENT=development if there is no real data."
     )
 ENVIRONMENT = env.str("ENVIRONMENT", default="development")
 if ENVIRONMENT not in {"development", "production"}:
@@ -257,7 +257,7 @@ def redis_address(name: str, default: str) -> redis_url.RedisAddress:
     """Redis's address, for each of its clients."""
     for other in redis_url.CELERYS_OWN:
         if other in env.ENVIRON:
-            add_problem(f"{other} is set: Celery's address is {name}, and no other.")
+            add_problem(f"{other} is set, but Celery uses only {name}.")
     try:
         return redis_url.parse(env.str(name, default=default))
     except ValueError as error:
@@ -341,8 +341,8 @@ def email_settings(name: str) -> dict[str, Any]:
     try:
         if urlsplit(text).query:
             return _invalid(
-                f"{name} has parameters, none of which counts: smtp+tls:// or smtp+ssl:// says"
-                " that mail goes by TLS.",
+                f"{name} has parameters, which are not supported. Use smtp+tls:// or smtp+ssl://"
+                " to send mail by TLS.",
                 instead=console,
             )
         return dict(env.email_url(name))

@@ -206,8 +206,8 @@ class PostgreSQL(_Server):
         setpriv = shutil.which("setpriv")
         if setpriv is None:
             raise ServerFailed(
-                "PostgreSQL does not run as root, and setpriv, which gives root's rights up, is not"
-                " here. Install util-linux, run as an ordinary user, or set DATABASE_URL."
+                "PostgreSQL does not run as root, and setpriv, which drops root's privileges, is"
+                " missing. Install util-linux, run as an ordinary user, or set DATABASE_URL."
             )
         owner = (folder or self._data).stat()
         if owner.st_uid == 0:
@@ -242,7 +242,7 @@ class PostgreSQL(_Server):
         except (ValueError, IndexError):
             pid = 0
         if pid and str(self._data) in child_process.command_line(pid):
-            raise ServerFailed(f"A PostgreSQL that is not ours, pid {pid}, uses {self._data}.")
+            raise ServerFailed(f"Another PostgreSQL, pid {pid}, uses {self._data}.")
         lock.unlink()
 
     def answers(self) -> bool:
@@ -252,7 +252,7 @@ class PostgreSQL(_Server):
             if "password authentication failed" in str(error):
                 raise ServerFailed(
                     f"The database in {self._data} has another password than POSTGRES_PASSWORD"
-                    " in secrets.env. Put the old one back, or remove the folder to start afresh."
+                    " in secrets.env. Restore the old password, or delete the folder and its data."
                 ) from error
             return False
         return True

@@ -10,7 +10,7 @@ from billing.services import diagnostics
 
 
 class Command(BaseCommand):
-    help = "Prove keys, certificates and the public webhook with a test notification of Apple's."
+    help = "Check keys, certificates and the public webhook with a test notification from Apple."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

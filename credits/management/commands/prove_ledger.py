@@ -11,7 +11,7 @@ from credits import ledger_check
 
 
 class Command(BaseCommand):
-    help = "Prove that every balance, debt and lot follows from the ledger; exit 1 if one does not."
+    help = "Verify every balance, debt and lot against the ledger; exit 1 after a discrepancy."
 
     def handle(self, *args: Any, **options: Any) -> None:
         report = ledger_check.verify_ledger()

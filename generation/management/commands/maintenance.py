@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("switch", choices=["on", "off"])
-        parser.add_argument("--reason", default="", help="Shown to staff beside the switch.")
+        parser.add_argument("--reason", default="", help="Shown to staff.")
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:

@@ -32,8 +32,8 @@ class Unusable(psycopg.OperationalError):
 class PoolerUnknown(Unusable):
     def __init__(self) -> None:
         super().__init__(
-            "A pooler stands before PostgreSQL and takes no limits of a connection. If it is in"
-            f" transaction mode, set DB_POOLED=true ({PAGE})."
+            "A pooler in front of PostgreSQL refuses the limits of a connection. If the pooler is"
+            f" in transaction mode, set DB_POOLED=true ({PAGE})."
         )
 
 
@@ -48,8 +48,8 @@ class NoLimits(Unusable):
 class NotPrepared(Unusable):
     def __init__(self) -> None:
         super().__init__(
-            "DATABASE_URL names no pooler in transaction mode that knows prepared statements: that"
-            " is PgBouncer 1.22 or later, with max_prepared_statements above 0. For PostgreSQL"
+            "DATABASE_URL names no pooler in transaction mode that supports prepared statements,"
+            " such as PgBouncer 1.22 or later with max_prepared_statements above 0. For PostgreSQL"
             f" itself, set DB_POOLED=false ({PAGE})."
         )
 

@@ -23,15 +23,15 @@ from rendio.config import database_url
 
 class Command(BaseCommand):
     help = (
-        "Restore a backup into a database of its own and prove the ledger there; exit 1 where that"
-        " fails. Needs pg_dump and pg_restore of the server's version, and the right to create a"
-        " database. The database that is in use is only read."
+        "Restore a backup into a separate database and check the ledger there; exit 1 on failure."
+        " Needs pg_dump and pg_restore of the server's version, and the right to create a database."
+        " The database of DATABASE_URL is only read."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dump", type=Path, help="Prove this one, instead of a fresh dump.")
-        parser.add_argument("--keep", type=Path, help="Where the fresh dump stays.")
-        parser.add_argument("--bin", type=Path, help="Where pg_dump is, if not on the PATH.")
+        parser.add_argument("--dump", type=Path, help="Check this backup instead of a fresh dump.")
+        parser.add_argument("--keep", type=Path, help="Folder that keeps the fresh dump.")
+        parser.add_argument("--bin", type=Path, help="Folder of pg_dump, if it is not on the PATH.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.DB_POOLED:
@@ -105,7 +105,7 @@ def _database(name: str) -> Iterator[None]:
         server = psycopg.connect(database_url.url(_address()), autocommit=True)
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
-        raise CommandError(f"No database can be made to restore into: {error}") from None
+        raise CommandError(f"No database can be created for the restore: {error}") from None
     with server:
         try:
             yield

@@ -28,10 +28,10 @@ APPEND_ONLY = """
 
 
 class Command(BaseCommand):
-    help = "Give a database role what Rendio's processes need, and take everything else from it."
+    help = "Grant a database role the privileges of Rendio's processes, and revoke all others."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="of a role that there is: CREATE ROLE … LOGIN PASSWORD …")
+        parser.add_argument("name", help="of an existing role: CREATE ROLE … LOGIN PASSWORD …")
 
     @transaction.atomic
     def handle(self, *args: Any, name: str, **options: Any) -> None:

@@ -106,8 +106,8 @@ class Journey:
         control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="error", times=1)
         failed = self._generate(order)
         if failed.status["status"] != "failed" or not failed.status["refunded"]:
-            raise ApiError("The second job was to fail and be refunded; it did not.")
-        self._say(f"  as arranged, it failed: {_error(failed.status)}")
+            raise ApiError("The second job should have failed with a refund, but did not.")
+        self._say(f"  failed as expected: {_error(failed.status)}")
         self._show_pushes()
         self._show_result([made, failed], before=before)
 

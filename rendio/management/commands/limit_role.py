@@ -32,7 +32,7 @@ class Command(BaseCommand):
             self._set_limits(address, name)
         except psycopg.Error as error:
             raise CommandError(str(error)) from None
-        self.stdout.write("Sessions that are open keep what they had: let the pooler RECONNECT.")
+        self.stdout.write("Open sessions keep their old limits: let the pooler RECONNECT.")
 
     def _set_limits(self, address: dict[str, str], name: str) -> None:
         # Django's own connection would be refused, because the limits are not set yet.
