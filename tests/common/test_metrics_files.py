@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from tests.helpers import fork_server
+
 # A web process in short: counts a call, tells /metrics, counts on.
 PROCESS = """
 import os, resource, sys
@@ -32,22 +34,20 @@ sys.stdout.write(answer.content.decode())
 COUNTED = 'rendio_jobs_ordered_total{queue="queue-1199"} 1.0'
 
 
+@pytest.fixture(scope="module")
+def main_process(tmp_path_factory):
+    """A server's main process, which counts into a folder of its own until it forks."""
+    folder = str(tmp_path_factory.mktemp("main"))
+    return fork_server.application({**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder})
+
+
 @pytest.fixture
-def process(tmp_path):
+def process(main_process, tmp_path):
     """Runs it with a folder for metrics; gives what was logged, and what /metrics said."""
 
     def process(*, before="", between="", folder=tmp_path):
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "rendio.settings",
-            "PROMETHEUS_MULTIPROC_DIR": str(folder),
-        }
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-c", PROCESS.format(before=before, between=between)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = main_process.run(
+            PROCESS.format(before=before, between=between), PROMETHEUS_MULTIPROC_DIR=str(folder)
         )
         assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
         return done.stdout + done.stderr
@@ -121,16 +121,25 @@ def test_missing_metrics_folder_loses_metrics_and_no_request(process, tmp_path):
     assert "rendio_database_up" in told
 
 
-def test_server_starts_without_a_metrics_folder(process):
-    told = process(
-        before="""
-del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+def test_server_starts_without_a_metrics_folder():
+    before = """
 import tempfile
 tempfile.tempdir = "/proc/nowhere"
 from rendio.common.observability import metrics_folder
 metrics_folder.make()
 """
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "rendio.settings"}
+    environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
+    # A process of its own: the library looks for the folder when it is imported.
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", PROCESS.format(before=before, between="")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
-    assert COUNTED in told
-    assert "No folder for metrics" in told
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    assert COUNTED in done.stdout
+    assert "No folder for metrics" in done.stderr
