@@ -18,12 +18,13 @@ from django.utils import timezone
 from generation import streams
 from generation.lifecycle import settle
 from generation.providers.base import FailureReason
+from tests.helpers import shared_stack
 from tests.helpers.job_driver import create_job, ended
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.wait import wait_for
 
 pytestmark = pytest.mark.usefixtures("committed")
-STACK_ENVIRONMENT = {"EVENT_STREAMS_PER_PROCESS": 2}
+STREAMS = 2 * shared_stack.STANDARD["EVENT_STREAMS_PER_PROCESS"]  # of two web processes
 
 
 class Stream:
@@ -164,7 +165,7 @@ def test_streams_beyond_the_cap_tell_once_and_do_not_hold_the_server(running, en
     readers = [threading.Thread(target=list, args=[stream], daemon=True) for stream in streams]
     for reader in readers:
         reader.start()
-    wait_for(lambda: alive(readers) <= 4)
+    wait_for(lambda: alive(readers) <= STREAMS)
     cancel_jobs(phone, job_id)
     wait_for(lambda: alive(readers) == 0)
 

@@ -26,6 +26,10 @@ STANDARD = {
     # All orders are open at once, and no fee is to be told from a refund.
     "CANCEL_FREE_COUNT": 100,
     "DUE_LATE_SECONDS": 3600,
+    # One guest's orders are all sent, and go on being sent after many failures.
+    "JOBS_AT_ONCE_FREE": 1000,
+    "BREAKER_FAILURES": 1000,
+    "EVENT_STREAMS_PER_PROCESS": 2,
     "RATE_LIMIT_UPLOADS_PER_HOUR": 0,
     "RATE_LIMIT_REDEEM_PER_MINUTE": 1,
     "WORKER_METRICS_PORT": ports.reserve_any(),
