@@ -57,10 +57,7 @@ class PushKind(models.TextChoices):
     JOB_COMPLETED = "job_completed", "Job completed"
     JOB_FAILED = "job_failed", "Job failed"  # its credits are back
     JOB_LATE = "job_late", "Job completed after refund"  # the user keeps result and credits
-    CREDITS_RETURNED = (
-        "credits_returned",
-        "Credits returned",
-    )  # by support, after something went wrong
+    CREDITS_RETURNED = "credits_returned", "Credits returned"  # by support, after an incident
 
 
 class PushOutcome(models.TextChoices):
