@@ -1,7 +1,7 @@
 """A deployment forgets ENVIRONMENT, and an attacker signs tokens with the key that stands in the
 source.
 
-Each case starts a real process: only a start shows what a start refuses.
+Each case starts a process: only a start shows what a start refuses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from rendio.local.data_dir import PROJECT
+from tests.helpers import fork_server
 
 DATABASE = {"DATABASE_URL": "postgresql://rendio:x@db.internal:5432/rendio"}
 REDIS = {"REDIS_URL": "redis://:x@redis.internal:6379/0"}
@@ -60,7 +61,7 @@ def test_each_process_is_refused_beside_real_servers(process):
     ],
 )
 def test_either_real_server_demands_that_the_environment_is_named(variables, starts):
-    checked = start("exec python manage.py check", **variables)
+    checked = fork_server.manage("check", environment={"FLOWER_BASIC_AUTH": "a:b", **variables})
 
     assert (checked.returncode == 0) == starts, checked.stderr
     assert starts or checked.stderr.startswith("ImproperlyConfigured: ENVIRONMENT is not set")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rendio.local import pytest_plugin
 from rendio.local.data_dir import PROJECT
 from rendio.local.pytest_plugin import own_home
 from tests.helpers.wait import wait_for
@@ -79,12 +80,20 @@ def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_
     assert not home.root.exists()
 
 
-@pytest.mark.parametrize("name", ["REDIS_URL", "SANDBOX_URL"])
-def test_parallel_processes_do_not_share_what_each_test_empties(tmp_path, name):
-    shared = {name: "http://127.0.0.1:1"}
-
-    run = start_run(tmp_path, "shared", "-n", "2", wait=False, **shared)
+def test_parallel_processes_do_not_share_what_each_test_empties(tmp_path):
+    run = start_run(tmp_path, "shared", "-n", "2", wait=False, REDIS_URL="redis://127.0.0.1:1/0")
 
     output, _ = run.communicate(timeout=120)
     assert run.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"{name} is set" in output.decode()
+    assert "REDIS_URL is set" in output.decode()
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "SANDBOX_URL"])
+def test_each_server_that_a_test_empties_is_refused_by_name(monkeypatch, name):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.delenv("SANDBOX_URL", raising=False)
+    pytest_plugin._refuse_to_share()
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+    with pytest.raises(pytest.UsageError, match=f"^{name} is set"):
+        pytest_plugin._refuse_to_share()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from django.conf import settings
@@ -15,6 +13,7 @@ from django.db.utils import ConnectionHandler
 from rendio.config import database_url
 from rendio.local import pytest_plugin
 from rendio.local.data_dir import DataDir
+from tests.helpers import fork_server
 from tests.helpers.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
 
 SHOW_TLS = """
@@ -26,13 +25,7 @@ with connection.cursor() as cursor:
 
 
 def manage(*arguments, **environment):
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "manage.py", *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return fork_server.manage(*arguments, environment=os.environ | environment)
 
 
 @pytest.fixture(scope="module")
