@@ -35,7 +35,7 @@ from typing import Any
 import django
 from django.urls import get_resolver
 
-from rendio.common import shutdown
+from rendio.common.background import shutdown
 from rendio.common.observability import metrics_folder
 from rendio.local import child_process
 from rendio.local.data_dir import PROJECT
