@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from billing.appstore import verifier
 from billing.lifecycle import notification_handlers
 from billing.models import Product, ProductKind
 from tests.billing.conftest import debt_of, ledger_is_balanced, update_credits
-from tests.helpers import budget
+from tests.helpers import budget, recorded_sign_in
 from tests.helpers.budget import budgeted
 from tests.helpers.concurrency import at_once
 from tests.helpers.phone import Phone
@@ -91,9 +92,19 @@ class Teller:
             told.append(last)
         return [verifier.read_notification(one["signed_payload"]) for one in told]
 
-    def outcome(self, story, order):
-        """How somebody stands in the end who was told of in this order."""
-        phone = Phone().sign_in()
+    def outcome_in_a_savepoint(self, story, order):
+        """The same, of a repeated sign-in. All rows are removed afterwards."""
+        phone = Phone()
+        with transaction.atomic():
+            if not recorded_sign_in.sign_in(phone):
+                self.store.sandbox.mark_device(phone.device_token)
+            outcome = self.outcome(phone, story, order)
+            assert ledger_is_balanced()
+            transaction.set_rollback(True)
+        return outcome
+
+    def outcome(self, phone, story, order):
+        """How the phone's user stands in the end who was told of in this order."""
         news = self.news(story, phone)
         for number in order:
             notification_handlers.handle(news[number], now=timezone.now())
@@ -120,19 +131,18 @@ def orders(length):
 @pytest.mark.parametrize("story", STORIES)
 def test_the_order_of_notifications_makes_no_difference(db, store, story):
     teller = Teller(store)
-    in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
+    in_order = teller.outcome_in_a_savepoint(story, range(len(STORIES[story]) + 1))
 
     found = orders(len(STORIES[story]) + 1)
     if not budget.is_thorough:
         # One order for each story, and each of them for some story.
         found = [found[list(STORIES).index(story) % len(found)]]
     for order in found:
-        assert teller.outcome(story, order) == in_order, order
-    assert ledger_is_balanced()
+        assert teller.outcome_in_a_savepoint(story, order) == in_order, order
 
 
 @pytest.mark.usefixtures("committed")
-def test_thirty_concurrent_reports_of_a_renewal_grant_it_once(sandbox, store):
+def test_eight_concurrent_reports_of_a_renewal_grant_it_once(sandbox, store):
     phone = Phone().sign_in()
     bought = store.subscribe(phone=phone)
     update_credits(phone, bought)
@@ -140,15 +150,15 @@ def test_thirty_concurrent_reports_of_a_renewal_grant_it_once(sandbox, store):
     notice = verifier.read_notification(renewed["signed_payload"])
 
     results = at_once(
-        *[lambda: update_credits(phone, renewed)] * 15,
-        *[lambda: notification_handlers.handle(notice, now=timezone.now())] * 15,
+        *[lambda: update_credits(phone, renewed)] * 4,
+        *[lambda: notification_handlers.handle(notice, now=timezone.now())] * 4,
     )
 
-    answers = results[:15]
+    answers = results[:4]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["credits_added"] for answer in answers} == {60}
     granted = sum(not answer.json()["already_processed"] for answer in answers)
-    assert granted + sum("granted" in outcome for outcome in results[15:]) == 1
+    assert granted + sum("granted" in outcome for outcome in results[4:]) == 1
     assert phone.balance() == 10 + 60 + 60
     assert ledger_is_balanced()
 
@@ -157,7 +167,7 @@ def test_thirty_concurrent_reports_of_a_renewal_grant_it_once(sandbox, store):
 def test_concurrent_notifications_have_the_result_of_ordered_ones(sandbox, store):
     teller = Teller(store)
     for story in ("renewed twice", "recovered after grace", "refunded and given back"):
-        in_order = teller.outcome(story, range(len(STORIES[story]) + 1))
+        in_order = teller.outcome(Phone().sign_in(), story, range(len(STORIES[story]) + 1))
         phone = Phone().sign_in()
         news = teller.news(story, phone)
 
@@ -179,8 +189,8 @@ def test_a_refund_during_a_change_of_subscriber_does_not_deadlock(sandbox, store
         notice = verifier.read_notification(told["signed_payload"])
         return lambda: notification_handlers.handle(notice, now=timezone.now())
 
-    for _ in range(8):
-        before, after = Phone().sign_in(), Phone().sign_in()
+    before, after = Phone().sign_in(), Phone().sign_in()
+    for times in range(1, 9):
         first = store.subscribe(phone=before)
         applying(first)()
         line = first["original_transaction_id"]
@@ -192,5 +202,5 @@ def test_a_refund_during_a_change_of_subscriber_does_not_deadlock(sandbox, store
 
         at_once(applying(second), applying(store.notify("REFUND", first)))
 
-        assert (before.balance(), after.balance()) == (10, 10 + 60)
+        assert (before.balance(), after.balance()) == (10, 10 + 60 * times)
     assert ledger_is_balanced()

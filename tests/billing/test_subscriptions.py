@@ -207,7 +207,7 @@ def test_grace_keeps_the_tier_without_credits_until_its_date(phone, store):
     deliver_and_apply(bought)
 
     failed = store.notify("DID_FAIL_TO_RENEW", bought, subtype="GRACE_PERIOD", at=ago(days=1))
-    assert deliver_and_apply(failed).outcome == "no change; the subscription is grace"
+    assert deliver_and_apply(failed).outcome == "no change; the subscription is grace period"
 
     assert stands(phone) == ("grace", "premium", True)
     assert days_left(phone) == 15
