@@ -47,8 +47,8 @@ def test_a_call_needs_a_session(sandbox, method, route):
 
 
 @pytest.mark.parametrize(("method", "route"), OWN_CALLS)
-def test_a_call_in_anothers_name_is_refused_and_in_ones_own_is_not(phone, method, route):
-    other = Phone().sign_in()
+def test_a_call_in_anothers_name_is_refused_and_in_ones_own_is_not(phone, new_guest, method, route):
+    other = new_guest()
 
     refused = call(phone, method, route, user_id=str(other.user_id))
 
@@ -112,9 +112,9 @@ TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]
 
 
 @pytest.mark.parametrize("route", TAKES_AN_ID)
-def test_anothers_is_as_if_it_were_not_there_and_ones_own_is_there(phone, route):
+def test_anothers_is_as_if_it_were_not_there_and_ones_own_is_there(phone, new_guest, route):
     make, name_it = TAKES_AN_ID[route]
-    theirs, stranger = make(phone), Phone().sign_in()
+    theirs, stranger = make(phone), new_guest()
 
     foreign, unknown = name_it(stranger, theirs), name_it(stranger, str(uuid4()))
 

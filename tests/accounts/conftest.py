@@ -18,7 +18,7 @@ from django.test import Client
 from accounts.apple import identity_tokens
 from accounts.installations import public_id
 from rendio.common.web import ratelimit
-from tests.helpers import fork_server
+from tests.helpers import fork_server, recorded_sign_in
 from tests.helpers.concurrency import waiting_for_locks
 from tests.helpers.database import url_of_database
 from tests.helpers.wait import PATIENCE_SECONDS
@@ -167,10 +167,23 @@ def new_installation(sandbox):
     return Installation
 
 
+def sign_in(installation, sandbox):
+    """By the recorded sign-in."""
+    if not recorded_sign_in.sign_in(installation, installation.signed_in):
+        sandbox.mark_device(installation.device_token)
+    return installation
+
+
 @pytest.fixture
-def guest(db, installation):
+def guest(db, installation, sandbox):
     """Signed in, in the test's own transaction."""
-    return installation.signed_in()
+    return sign_in(installation, sandbox)
+
+
+@pytest.fixture
+def new_signed_in(sandbox):
+    """Signs in one more guest like `guest`."""
+    return lambda: sign_in(Installation(), sandbox)
 
 
 @pytest.fixture

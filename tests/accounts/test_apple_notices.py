@@ -242,8 +242,8 @@ def test_without_apples_keys_a_notice_is_neither_believed_nor_lost(account, noti
     assert not is_signed_in(account)
 
 
-def test_a_guest_is_none_of_apples_business(account, new_installation, notice):
-    other = new_installation().signed_in()
+def test_a_guest_is_none_of_apples_business(account, new_signed_in, notice):
+    other = new_signed_in()
 
     deliver(notice("consent-revoked"))
 

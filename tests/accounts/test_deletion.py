@@ -393,8 +393,8 @@ def test_signing_in_afterwards_is_a_new_account_without_a_second_welcome(account
     assert (body["merged"], body["credits_remaining"]) == (False, 0)
 
 
-def test_what_a_guest_agreed_to_becomes_the_accounts(account, person, new_installation):
-    second = new_installation().signed_in()
+def test_what_a_guest_agreed_to_becomes_the_accounts(account, person, new_signed_in):
+    second = new_signed_in()
     second.post("record-consent", {"kind": "terms", "version": "9"})
 
     assert person.signs_in(second).json()["merged"] is True

@@ -145,10 +145,10 @@ def test_a_bare_apple_sub_proves_nothing(guest, person):
     assert nothing_has_changed(guest)
 
 
-def test_an_identity_token_is_good_for_one_sign_in(guest, person, new_installation, refusal):
+def test_an_identity_token_is_good_for_one_sign_in(guest, person, new_signed_in, refusal):
     tokens = person.tokens()
     assert person.signs_in(guest, tokens=tokens).status_code == 200
-    thief = new_installation().signed_in()
+    thief = new_signed_in()
     # The signature may be written in several ways: its last character holds unused bits.
     head, last = tokens["identity_token"][:-1], tokens["identity_token"][-1]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

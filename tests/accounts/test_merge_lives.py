@@ -45,9 +45,9 @@ def account(guest, person):
 
 
 @pytest.fixture
-def second_phone(account, new_installation):
+def second_phone(account, new_signed_in):
     """A guest with a welcome of its own, of which a job has taken 4."""
-    return new_installation().signed_in()
+    return new_signed_in()
 
 
 @pytest.fixture

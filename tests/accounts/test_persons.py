@@ -25,8 +25,8 @@ def person_of(*user_ids):
     return {str(user_id) for user_id in found.pop()}
 
 
-def test_a_stranger_is_another_person(guest, new_installation, person, new_person):
-    other = new_installation().signed_in()
+def test_a_stranger_is_another_person(guest, new_signed_in, person, new_person):
+    other = new_signed_in()
     person.signs_in(guest)
     new_person().signs_in(other)
     assert PersonKey.objects.count() == 2
@@ -35,13 +35,11 @@ def test_a_stranger_is_another_person(guest, new_installation, person, new_perso
     assert person_of(other.user_id) == {other.user_id}
 
 
-def test_an_account_that_is_deleted_and_made_anew_is_the_same_person(
-    guest, new_installation, person
-):
+def test_an_account_that_is_deleted_and_made_anew_is_the_same_person(guest, new_signed_in, person):
     person.signs_in(guest)
     PersonKey.objects.all().delete()  # as of an account from before there were such keys
     assert guest.post("delete-account", {}).status_code == 200
-    again = new_installation().signed_in()
+    again = new_signed_in()
     person.signs_in(again)
 
     assert person_of(guest.user_id, again.user_id) == {guest.user_id, again.user_id}
@@ -62,10 +60,10 @@ def test_guests_who_buy_with_one_apple_account_are_one_person(phone, sandbox):
 
 
 def test_what_is_known_of_a_guest_is_known_of_the_account_after_the_merge(
-    guest, new_installation, person
+    guest, new_signed_in, person
 ):
     person.signs_in(guest)
-    second, third = new_installation().signed_in(), new_installation().signed_in()
+    second, third = new_signed_in(), new_signed_in()
     bought = {"of": services.PersonKeyKind.APP_TRANSACTION, "value": "1", "now": timezone.now()}
     for phone in (second, third):
         services.link_person(user_id=UUID(phone.user_id), **bought)

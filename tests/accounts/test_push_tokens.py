@@ -173,8 +173,8 @@ def test_it_goes_on_when_its_guest_becomes_an_account_and_ends_with_that(guest, 
     assert phones_of(guest.user_id) == []
 
 
-def test_a_merge_moves_it_into_the_account_and_its_session(guest, person, new_installation):
-    person.signs_in(new_installation().signed_in())
+def test_a_merge_moves_it_into_the_account_and_its_session(guest, person, new_signed_in):
+    person.signs_in(new_signed_in())
     guest.post("register-push-token", {"token": TOKEN, "platform": "ios"})
     guest_id = guest.user_id
 
@@ -217,12 +217,12 @@ def test_registered_while_signing_out_nothing_stays(committed, sandbox, at_once)
 
 
 def test_registered_while_signing_in_with_apple_it_is_the_accounts(
-    committed, new_person, new_installation, at_once
+    committed, new_person, new_signed_in, at_once
 ):
     """The app does both when it starts."""
     person = new_person()
-    person.signs_in(new_installation().signed_in())
-    guest = new_installation().signed_in()
+    person.signs_in(new_signed_in())
+    guest = new_signed_in()
     token = uuid4().hex * 2
     body = {"token": token, "platform": "ios"}
     guest.post("register-push-token", body)

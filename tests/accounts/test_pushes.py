@@ -292,9 +292,9 @@ def test_a_phone_that_is_anothers_by_now_is_told_nothing_of_the_first(phone, tok
 
 
 def test_what_waits_for_a_guest_is_told_to_the_account_that_it_becomes_part_of(
-    guest, person, new_installation, sandbox
+    guest, person, new_signed_in, sandbox
 ):
-    person.signs_in(new_installation().signed_in())
+    person.signs_in(new_signed_in())
     token = uuid4().hex * 2
     guest.post("register-push-token", {"token": token, "platform": "ios"})
     enqueue_push(guest)

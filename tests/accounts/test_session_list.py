@@ -54,9 +54,9 @@ def test_devices_are_listed(guest):
     assert device["device_id"] == guest.public_id
 
 
-def test_an_account_sees_the_devices_that_it_signed_in_on(guest, person, new_installation):
+def test_an_account_sees_the_devices_that_it_signed_in_on(guest, person, new_signed_in):
     person.signs_in(guest)
-    second = new_installation().signed_in()
+    second = new_signed_in()
     person.signs_in(second)
 
     devices = guest.get("devices").json()["devices"]
@@ -85,8 +85,8 @@ def test_revoking_twice_is_as_once(guest):
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
-def test_anothers_session_is_not_there(guest, new_installation, refusal):
-    stranger = new_installation().signed_in()
+def test_anothers_session_is_not_there(guest, new_signed_in, refusal):
+    stranger = new_signed_in()
     own = listed(guest)[0]["session_id"]
 
     assert refusal(revoke(stranger, own)) == (404, "ERR_4007")
@@ -109,9 +109,9 @@ def test_lists_need_a_session(installation, db, path):
     assert installation.get(path).status_code == 401
 
 
-def test_an_accounts_revoked_phone_is_not_let_in_by_a_device_check(guest, person, new_installation):
+def test_an_accounts_revoked_phone_is_not_let_in_by_a_device_check(guest, person, new_signed_in):
     person.signs_in(guest)
-    lost = new_installation().signed_in()
+    lost = new_signed_in()
     person.signs_in(lost)
     on_the_lost = next(
         one["session_id"] for one in listed(guest) if one["device_id"] == lost.public_id
@@ -126,9 +126,9 @@ def test_an_accounts_revoked_phone_is_not_let_in_by_a_device_check(guest, person
     ]
 
 
-def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, new_installation):
+def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, new_signed_in):
     person.signs_in(guest)
-    lost = new_installation().signed_in()
+    lost = new_signed_in()
     lost.post("register-push-token", {"token": "ab" * 32, "platform": "ios"})
     person.signs_in(lost)
     assert PushToken.objects.filter(user_id=guest.user_id).exists()
@@ -144,9 +144,9 @@ def test_an_account_leaves_a_phone_whose_sessions_have_run_out(guest, person, ne
     assert guest.refresh().status_code == 200
 
 
-def test_leaving_a_phone_ends_its_sessions(guest, person, new_installation, refusal):
+def test_leaving_a_phone_ends_its_sessions(guest, person, new_signed_in, refusal):
     person.signs_in(guest)
-    other = new_installation().signed_in()
+    other = new_signed_in()
     person.signs_in(other)
 
     guest.post("revoke-device", {"device_id": other.public_id})

@@ -218,8 +218,8 @@ def test_an_older_token_of_the_session_logs_it_out_too(guest, refusal):
     assert refusal(guest.refresh(fresh["refresh_token"])) == (401, "ERR_4005")
 
 
-def test_nobody_logs_another_user_out(guest, new_installation, refusal):
-    stranger = new_installation().signed_in()
+def test_nobody_logs_another_user_out(guest, new_signed_in, refusal):
+    stranger = new_signed_in()
 
     assert refusal(stranger.log_out(guest.refresh_token)) == (403, "ERR_4006")
 

@@ -46,9 +46,9 @@ def account(guest, person):
 
 
 @pytest.fixture
-def second_phone(account, new_installation):
+def second_phone(account, new_signed_in):
     """Another guest, with a welcome of its own."""
-    return new_installation().signed_in()
+    return new_signed_in()
 
 
 def test_the_first_time_the_guest_becomes_the_account(guest, person):
@@ -156,8 +156,8 @@ def test_a_merged_guest_that_signs_in_again_moves_nothing(account, second_phone,
     assert ledger_check.count_wallets_and_entries() == entries
 
 
-def test_an_account_is_not_merged_into_another(account, new_installation, new_person, refusal):
-    other = new_installation().signed_in()
+def test_an_account_is_not_merged_into_another(account, new_signed_in, new_person, refusal):
+    other = new_signed_in()
     other_person = new_person()
     other_person.signs_in(other)
 
@@ -168,12 +168,12 @@ def test_an_account_is_not_merged_into_another(account, new_installation, new_pe
     assert AppleIdentity.objects.count() == 2
 
 
-def test_a_refused_sign_in_leaves_the_code_for_another(account, new_person, new_installation):
+def test_a_refused_sign_in_leaves_the_code_for_another(account, new_person, new_signed_in):
     stranger = new_person()
     tokens = stranger.tokens()
     assert stranger.signs_in(account, tokens=tokens).status_code == 409
 
-    assert stranger.signs_in(new_installation().signed_in(), tokens=tokens).status_code == 200
+    assert stranger.signs_in(new_signed_in(), tokens=tokens).status_code == 200
 
 
 @pytest.mark.parametrize("banned", ["guest", "account"])

@@ -3,7 +3,8 @@
 A sign-in takes 54 statements and two calls to Apple: 0.1 s of processor time, and two thousand
 tests begin with one. The first in each process goes through the API. The others insert the same
 nine rows with their times moved to now, and set the same bit at the sandbox's DeviceCheck. The
-rollback at the end of the test removes the rows, so their ids serve again.
+rollback at the end of the test removes the rows, so their ids serve again. Without that rollback,
+as in tests of `committed`, each sign-in goes through the API.
 
 A test that has changed a setting which the recorded sign-in has read signs in through the API.
 """
@@ -12,17 +13,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from django.apps import apps
 from django.conf import UserSettingsHolder, settings
 from django.db import connection
 from django.utils import timezone
 from psycopg import sql
+
+from accounts import revocations
 
 # The access token is an hour old before it expires, and tests look ahead by most of that.
 RECORD_AGAIN_AFTER_SECONDS = 120
@@ -31,17 +36,13 @@ IRRELEVANT_SETTINGS = {"MIDDLEWARE", "RATE_LIMITS", "PASSWORD_HASHERS"}
 TIMESTAMP = re.compile(r'(?<=")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*(?=")')
 
 
-class SignsIn(Protocol):
-    def sign_in(self) -> Any: ...
-
-
 @dataclass(frozen=True)
 class Recording:
     database: str
     ended_at: datetime
     made_at: float  # of time.monotonic()
     script: str  # INSERT statements
-    attributes: dict[str, Any]  # of the phone
+    attributes: dict[str, Any]  # of the subject
     settings: frozenset[str]  # names of those that the sign-in has read
 
     @property
@@ -60,23 +61,40 @@ class Recording:
             cursor.execute(TIMESTAMP.sub(moved, self.script))
 
 
-_recording: Recording | None = None
+# By the way to sign in, in the order in which one test signs in.
+_recordings: dict[str, list[Recording]] = {}
+_repeated: Counter[str] = Counter()
 
 
-def sign_in(phone: SignsIn) -> bool:
-    """Sign the phone in. False if the sign-in was repeated: then only our rows know of it."""
-    global _recording
+def begin_test() -> None:
+    _repeated.clear()
+    # A session that an earlier test has ended is signed in again.
+    revocations._revoked._revoked_at.clear()
+
+
+def sign_in(subject: object, act: Callable[[], Any]) -> bool:
+    """Sign in by `act`, a method of the subject. Each subject of one test has its own recording.
+
+    False if that was repeated: then only our rows know of it.
+    """
+    if not connection.in_atomic_block:
+        act()
+        return True
     changed = _changed_settings()
-    if _recording is not None and changed & _recording.settings:
-        phone.sign_in()
+    recordings = _recordings.setdefault(act.__qualname__, [])
+    number = _repeated[act.__qualname__]
+    if number < len(recordings) and changed & recordings[number].settings:
+        act()
         return True
-    if _recording is None or not _recording.is_usable:
-        recording = _record(phone)
+    if number == len(recordings) or not recordings[number].is_usable:
+        recording = _record(subject, act)
         if not changed & recording.settings:
-            _recording = recording
+            recordings[number : number + 1] = [recording]
+            _repeated[act.__qualname__] += 1
         return True
-    vars(phone).update(_recording.attributes)
-    _recording.insert_rows()
+    _repeated[act.__qualname__] += 1
+    vars(subject).update(deepcopy(recordings[number].attributes))
+    recordings[number].insert_rows()
     return False
 
 
@@ -114,10 +132,10 @@ def _noted_reads() -> Iterator[set[str]]:
         settings._wrapped = replaced
 
 
-def _record(phone: SignsIn) -> Recording:
+def _record(subject: object, act: Callable[[], Any]) -> Recording:
     before = _rows()
     with _noted_reads() as read:
-        phone.sign_in()
+        act()
     ended_at = timezone.now()
     statements = [
         sql.SQL("INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, {row});")
@@ -126,14 +144,14 @@ def _record(phone: SignsIn) -> Recording:
         for (table, key), row in _rows().items()
         if (table, key) not in before
     ]
-    # The HTTP client stays the phone's own.
-    attributes = {name: value for name, value in vars(phone).items() if name != "client"}
+    # The HTTP client stays the subject's own.
+    attributes = {name: value for name, value in vars(subject).items() if name != "client"}
     return Recording(
         _database(),
         ended_at,
         time.monotonic(),
         "".join(statements),
-        attributes,
+        deepcopy(attributes),
         frozenset(read - IRRELEVANT_SETTINGS),
     )
 
