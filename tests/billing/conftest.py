@@ -35,17 +35,17 @@ class AppStore:
         """A purchase, which names the phone's user if there is one."""
         if phone:
             fields.setdefault("app_account_token", str(phone.user_id))
-        bought = {"product_id": product_id} | fields
-        return self.sandbox.control("apple/purchase", **bought)
+        purchase = {"product_id": product_id} | fields
+        return self.sandbox.control("apple/purchase", **purchase)
 
     def subscribe(self, *, phone: Phone | None = None, **fields: Any) -> Any:
         """The first period of a subscription, or with original_transaction_id a further one."""
-        bought = {"product_id": PREMIUM, "type": "Auto-Renewable Subscription", "price": 9_990}
-        return self.buy(phone=phone, **bought | fields)
+        purchase = {"product_id": PREMIUM, "type": "Auto-Renewable Subscription", "price": 9_990}
+        return self.buy(phone=phone, **purchase | fields)
 
-    def notify(self, notification_type: str, bought: Any = None, **fields: Any) -> Any:
-        if bought:
-            fields["transaction_id"] = bought["transaction_id"]
+    def notify(self, notification_type: str, purchase: Any = None, **fields: Any) -> Any:
+        if purchase:
+            fields["transaction_id"] = purchase["transaction_id"]
         return self.sandbox.control("apple/notify", type=notification_type, deliver=False, **fields)
 
     def set_outage(self, **fields: Any) -> None:
@@ -61,9 +61,9 @@ def store(sandbox: Sandbox) -> AppStore:
     return AppStore(sandbox)
 
 
-def deliver(told: Any) -> Any:
+def deliver(event: Any) -> Any:
     """Apple posts a notification to our webhook."""
-    return post_notification(told["signed_payload"])
+    return post_notification(event["signed_payload"])
 
 
 def post_notification(signed_payload: Any) -> Any:
@@ -74,18 +74,18 @@ def post_notification(signed_payload: Any) -> Any:
     )
 
 
-def deliver_and_apply(told: Any) -> Notification:
+def deliver_and_apply(event: Any) -> Notification:
     """Post a notification to our webhook, and apply it as a worker does."""
-    answer = deliver(told)
+    answer = deliver(event)
     assert answer.status_code == 200, answer.content
     APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
-    notification = Notification.objects.get(notification_uuid=told["notification_uuid"])
+    notification = Notification.objects.get(notification_uuid=event["notification_uuid"])
     assert notification.processed_at, "it was not applied"
     return notification
 
 
-def update_credits(phone: Phone, bought: Any, **headers: str) -> Any:
-    body = {"transaction_id": bought["transaction_id"]}
+def update_credits(phone: Phone, purchase: Any, **headers: str) -> Any:
+    body = {"transaction_id": purchase["transaction_id"]}
     return phone.post("update-credits", body, **headers)
 
 
@@ -103,8 +103,8 @@ def sign_in(phone: Phone, sandbox: Sandbox, *, sub: str | None = None) -> str:
     return sub
 
 
-def purchase_of(bought: Any) -> Purchase:
-    return Purchase.objects.get(transaction_id=bought["transaction_id"])
+def purchase_of(purchase: Any) -> Purchase:
+    return Purchase.objects.get(transaction_id=purchase["transaction_id"])
 
 
 def debt_of(phone: Phone) -> int:

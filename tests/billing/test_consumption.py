@@ -31,7 +31,7 @@ def consumption_answers(sandbox):
 
 
 @pytest.fixture
-def agreed(phone):
+def consenting(phone):
     """A phone whose user has agreed that Apple hears what was used."""
     agree(phone)
     return phone
@@ -44,9 +44,9 @@ def agree(phone, *, granted=True):
     assert answer.status_code == 200, answer.content
 
 
-def request_consumption(store, bought, **fields):
-    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought, **fields))
-    return ConsumptionRequest.objects.get(purchase=purchase_of(bought))
+def request_consumption(store, purchase, **fields):
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", purchase, **fields))
+    return ConsumptionRequest.objects.get(purchase=purchase_of(purchase))
 
 
 def answer(after=HOUR):
@@ -61,13 +61,13 @@ def spend(phone, seconds):
     return Job.objects.get(id=answer.json()["job_id"])
 
 
-def test_the_used_share_is_sent(agreed, store, consumption_answers):
-    bought = store.buy(FIFTY, phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 12)
-    spend(agreed, 8)  # 20 credits: the 10 of the welcome, then 10 of 50
+def test_the_used_share_is_sent(consenting, store, consumption_answers):
+    purchase = store.buy(FIFTY, phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 12)
+    spend(consenting, 8)  # 20 credits: the 10 of the welcome, then 10 of 50
 
-    request_consumption(store, bought, consumption_request_reason="UNINTENDED_PURCHASE")
+    request_consumption(store, purchase, consumption_request_reason="UNINTENDED_PURCHASE")
     request = answer()
 
     assert consumption_answers() == [
@@ -84,38 +84,38 @@ def test_the_used_share_is_sent(agreed, store, consumption_answers):
     assert request.due_at is None
 
 
-def test_an_unused_purchase_prefers_a_full_refund(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
+def test_an_unused_purchase_prefers_a_full_refund(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     [said] = consumption_answers()
     assert (said["consumptionPercentage"], said["refundPreference"]) == (0, "GRANT_FULL")
 
 
-def test_a_used_up_purchase_prefers_no_refund(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 12)
-    spend(agreed, 8)
+def test_a_used_up_purchase_prefers_no_refund(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 12)
+    spend(consenting, 8)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     [said] = consumption_answers()
     assert (said["consumptionPercentage"], said["refundPreference"]) == (100_000, "DECLINE")
 
 
-def test_a_purchase_whose_jobs_all_failed_was_not_delivered(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 12)
-    for job in [spend(agreed, 8), Job.objects.earliest("id")]:
+def test_a_purchase_whose_jobs_all_failed_was_not_delivered(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 12)
+    for job in [spend(consenting, 8), Job.objects.earliest("id")]:
         settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke")
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     [said] = consumption_answers()
@@ -123,46 +123,46 @@ def test_a_purchase_whose_jobs_all_failed_was_not_delivered(agreed, store, consu
     assert (said["consumptionPercentage"], said["refundPreference"]) == (0, "GRANT_FULL")
 
 
-def test_a_purchase_whose_jobs_partly_failed_was_delivered(agreed, store, consumption_answers):
-    bought = store.buy(FIFTY, phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 12)
+def test_a_purchase_whose_jobs_partly_failed_was_delivered(consenting, store, consumption_answers):
+    purchase = store.buy(FIFTY, phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 12)
     settle.fail(
-        spend(agreed, 8), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
+        spend(consenting, 8), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
     )
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     [said] = consumption_answers()
     assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
 
 
-def test_a_merge_keeps_the_used_share(agreed, store, consumption_answers, sandbox):
+def test_a_merge_keeps_the_used_share(consenting, store, consumption_answers, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
-    bought = store.buy(FIFTY, phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 12)
-    sign_in(agreed, sandbox, sub=sub)
+    purchase = store.buy(FIFTY, phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 12)
+    sign_in(consenting, sandbox, sub=sub)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     [said] = consumption_answers()
     assert (said["deliveryStatus"], said["consumptionPercentage"]) == ("DELIVERED", 4_000)
 
 
-def test_a_merge_keeps_failed_jobs(agreed, store, consumption_answers, sandbox):
+def test_a_merge_keeps_failed_jobs(consenting, store, consumption_answers, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 8)
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 8)
     settle.fail(
-        spend(agreed, 12), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
+        spend(consenting, 12), FailureReason.PROVIDER_ERROR, now=timezone.now(), detail="It broke"
     )
-    sign_in(agreed, sandbox, sub=sub)
+    sign_in(consenting, sandbox, sub=sub)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     assert [said["deliveryStatus"] for said in consumption_answers()] == ["UNDELIVERED_OTHER"]
@@ -172,24 +172,24 @@ def test_a_merge_keeps_failed_jobs(agreed, store, consumption_answers, sandbox):
     ("policy", "preference"), [("none", None), ("decline", "DECLINE"), ("grant", "GRANT_FULL")]
 )
 def test_refund_policy_follows_the_setting(
-    agreed, store, consumption_answers, settings, policy, preference
+    consenting, store, consumption_answers, settings, policy, preference
 ):
     settings.CONSUMPTION_POLICY = policy
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     assert [said.get("refundPreference") for said in consumption_answers()] == [preference]
 
 
-def test_no_share_is_sent_for_a_subscription(agreed, store, consumption_answers):
-    bought = store.subscribe(phone=agreed)
-    deliver_and_apply(bought)
-    spend(agreed, 12)
+def test_no_share_is_sent_for_a_subscription(consenting, store, consumption_answers):
+    purchase = store.subscribe(phone=consenting)
+    deliver_and_apply(purchase)
+    spend(consenting, 12)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     [said] = consumption_answers()
@@ -202,10 +202,10 @@ def test_no_share_is_sent_for_a_subscription(agreed, store, consumption_answers)
 
 
 def test_nothing_is_sent_without_consent(phone, store, consumption_answers):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     request = answer()
 
     assert consumption_answers() == []
@@ -213,23 +213,23 @@ def test_nothing_is_sent_without_consent(phone, store, consumption_answers):
     assert (request.due_at, request.answered_at) == (None, None)
 
 
-def test_nothing_is_sent_after_consent_was_withdrawn(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_nothing_is_sent_after_consent_was_withdrawn(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
 
-    agree(agreed, granted=False)
+    agree(consenting, granted=False)
     answer()
 
     assert consumption_answers() == []
 
 
-def test_nothing_is_sent_about_a_deleted_account(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    agreed.post("delete-account")
+def test_nothing_is_sent_about_a_deleted_account(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    consenting.post("delete-account")
 
-    request_consumption(store, bought)
+    request_consumption(store, purchase)
     answer()
 
     assert consumption_answers() == []
@@ -242,8 +242,8 @@ def test_nothing_is_sent_about_a_purchase_without_owner(db, store, consumption_a
     assert consumption_answers() == []
 
 
-def test_nothing_is_sent_about_a_family_shared_purchase(agreed, store, consumption_answers):
-    shared = store.subscribe(phone=agreed, in_app_ownership_type="FAMILY_SHARED")
+def test_nothing_is_sent_about_a_family_shared_purchase(consenting, store, consumption_answers):
+    shared = store.subscribe(phone=consenting, in_app_ownership_type="FAMILY_SHARED")
     deliver_and_apply(shared)
 
     request_consumption(store, shared)
@@ -255,10 +255,10 @@ def test_nothing_is_sent_about_a_family_shared_purchase(agreed, store, consumpti
 # --- In time --------------------------------------------------------------------------------------
 
 
-def test_answer_is_delayed_until_jobs_have_ended(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_answer_is_delayed_until_jobs_have_ended(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
 
     answer(after=59 * HOUR / 60)
     assert consumption_answers() == []
@@ -267,10 +267,10 @@ def test_answer_is_delayed_until_jobs_have_ended(agreed, store, consumption_answ
     assert len(consumption_answers()) == 1
 
 
-def test_answer_is_retried_until_apple_accepts(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_answer_is_retried_until_apple_accepts(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
     store.set_outage(times=1)
 
     assert answer(after=2 * HOUR).answered_at is None
@@ -279,10 +279,10 @@ def test_answer_is_retried_until_apple_accepts(agreed, store, consumption_answer
     assert len(consumption_answers()) == 1
 
 
-def test_nothing_is_sent_after_apples_deadline(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_nothing_is_sent_after_apples_deadline(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
 
     request = answer(after=12 * HOUR)
 
@@ -290,10 +290,10 @@ def test_nothing_is_sent_after_apples_deadline(agreed, store, consumption_answer
     assert request.outcome.startswith("too late")
 
 
-def test_answer_is_retried_after_apple_refuses_the_key(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_answer_is_retried_after_apple_refuses_the_key(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
     store.set_outage(status=401, times=1)
 
     assert answer().due_at
@@ -302,10 +302,10 @@ def test_answer_is_retried_after_apple_refuses_the_key(agreed, store, consumptio
     assert len(consumption_answers()) == 1
 
 
-def test_a_rejected_answer_is_not_retried(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_a_rejected_answer_is_not_retried(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
     store.set_outage(status=400, times=1)
 
     assert answer().outcome.startswith("refused: 400")
@@ -314,42 +314,42 @@ def test_a_rejected_answer_is_not_retried(agreed, store, consumption_answers):
     assert consumption_answers() == []
 
 
-def test_each_notification_is_answered_once(agreed, store, consumption_answers):
-    bought = store.buy(FIFTY, phone=agreed)
-    deliver_and_apply(bought)
-    request = store.notify("CONSUMPTION_REQUEST", bought)
+def test_each_notification_is_answered_once(consenting, store, consumption_answers):
+    purchase = store.buy(FIFTY, phone=consenting)
+    deliver_and_apply(purchase)
+    request = store.notify("CONSUMPTION_REQUEST", purchase)
     deliver_and_apply(request)
     answer()
     deliver(request)
     answer(after=2 * HOUR)
     assert len(consumption_answers()) == 1
 
-    spend(agreed, 12)
+    spend(consenting, 12)
     later = (timezone.now() + 8 * HOUR).isoformat()
-    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought, at=later))
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", purchase, at=later))
     answer(after=10 * HOUR)
 
     assert [said["consumptionPercentage"] for said in consumption_answers()] == [0, 4_000]
 
 
-def test_an_older_consumption_request_changes_nothing(agreed, store, consumption_answers):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    old = store.notify("CONSUMPTION_REQUEST", bought, at=(timezone.now() - 8 * HOUR).isoformat())
-    newest = request_consumption(store, bought)
+def test_an_older_consumption_request_changes_nothing(consenting, store, consumption_answers):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    old = store.notify("CONSUMPTION_REQUEST", purchase, at=(timezone.now() - 8 * HOUR).isoformat())
+    newest = request_consumption(store, purchase)
 
     deliver_and_apply(old)
 
     assert ConsumptionRequest.objects.get().requested_at == newest.requested_at
 
 
-def test_an_export_contains_answers_to_apple(agreed, store):
-    bought = store.buy(TEN, phone=agreed)
-    deliver_and_apply(bought)
-    request_consumption(store, bought)
+def test_an_export_contains_answers_to_apple(consenting, store):
+    purchase = store.buy(TEN, phone=consenting)
+    deliver_and_apply(purchase)
+    request_consumption(store, purchase)
     answer()
 
-    [held] = agreed.get("export-user-data").json()["refund_requests"]
+    [held] = consenting.get("export-user-data").json()["refund_requests"]
 
-    assert held["transaction_id"] == bought["transaction_id"]
+    assert held["transaction_id"] == purchase["transaction_id"]
     assert held["answer"]["delivery"] == "DELIVERED"

@@ -55,10 +55,10 @@ DIES = {
 }
 
 
-def run_and_die(told, *lines):
+def run_and_die(event, *lines):
     server = fork_server.application({**os.environ, "DATABASE_URL": url_of_database()})
     ended = server.run(
-        STEPS + "\n".join([*lines, "os._exit(9)"]), TEST_PAYLOAD=told["signed_payload"]
+        STEPS + "\n".join([*lines, "os._exit(9)"]), TEST_PAYLOAD=event["signed_payload"]
     )
     assert ended.returncode == 9, ended.stderr
 
@@ -66,16 +66,16 @@ def run_and_die(told, *lines):
 @pytest.mark.parametrize("moment", DIES)
 def test_credits_are_granted_once_after_a_crash_at_any_point(committed, store, moment):
     phone = Phone().sign_in()
-    bought = store.buy(TEN, phone=phone)
-    deliver(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver(purchase)
 
-    run_and_die(bought, *DIES[moment])
+    run_and_die(purchase, *DIES[moment])
     later = timezone.now() + timedelta(minutes=2)
     SYNC_PURCHASES.run_batch(now=later)
     APPLY_NOTIFICATIONS.run_batch(now=later)
 
     assert phone.balance() == 20
-    assert purchase_of(bought).credits == 10
-    assert Notification.objects.get(notification_uuid=bought["notification_uuid"]).processed_at
-    assert update_credits(phone, bought).json()["already_processed"] is True
+    assert purchase_of(purchase).credits == 10
+    assert Notification.objects.get(notification_uuid=purchase["notification_uuid"]).processed_at
+    assert update_credits(phone, purchase).json()["already_processed"] is True
     assert ledger_is_balanced()

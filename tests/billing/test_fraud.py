@@ -41,9 +41,9 @@ def signals(phone):
 
 
 def buy(store, phone, **fields):
-    bought = store.buy(TEN, phone=phone, **fields)
-    deliver_and_apply(bought)
-    return bought
+    purchase = store.buy(TEN, phone=phone, **fields)
+    deliver_and_apply(purchase)
+    return purchase
 
 
 def test_an_ordinary_customer_has_no_signals(phone, store):
@@ -87,31 +87,31 @@ def test_purchases_delivered_together_after_an_outage_are_no_burst(phone, store,
 def test_renewals_are_no_burst(phone, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 1
     began_at = (timezone.now() - timedelta(minutes=10)).isoformat()
-    bought = store.subscribe(phone=phone, at=began_at, expires_in=60)
-    deliver_and_apply(bought)
+    purchase = store.subscribe(phone=phone, at=began_at, expires_in=60)
+    deliver_and_apply(purchase)
 
     for _ in range(3):
-        deliver_and_apply(store.notify("DID_RENEW", bought))
+        deliver_and_apply(store.notify("DID_RENEW", purchase))
 
     assert signals(phone) == {}
 
 
 def test_a_refund_of_spent_credits_is_a_signal_until_reversed(phone, store):
-    bought = buy(store, phone)
+    purchase = buy(store, phone)
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
-    deliver_and_apply(store.notify("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", purchase))
     assert signals(phone) == {"refunds of what had been spent": 30}
 
-    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", purchase))
     buy(store, phone)
     assert signals(phone) == {}
 
 
 def test_a_refund_of_unspent_credits_is_no_signal(phone, store):
-    bought = buy(store, phone)
+    purchase = buy(store, phone)
 
-    deliver_and_apply(store.notify("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", purchase))
 
     assert signals(phone) == {}
 
@@ -130,10 +130,10 @@ def test_many_devices_of_one_account_are_a_signal(phone, store, settings):
 
 
 def test_a_new_guest_with_the_same_apple_account_is_recognized(phone, store):
-    bought = store.buy(TEN, phone=phone, customer="somebody")
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone, customer="somebody")
+    deliver_and_apply(purchase)
     assert phone.generate(settings={"duration": 12}).status_code == 200
-    deliver_and_apply(store.notify("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", purchase))
 
     again, stranger = Phone().sign_in(), Phone().sign_in()
     deliver_and_apply(store.buy(TEN, phone=again, customer="somebody"))
@@ -150,21 +150,21 @@ def test_a_new_guest_with_the_same_apple_account_is_recognized(phone, store):
 def test_a_purchase_above_the_fraud_limit_awaits_review(phone, store):
     buy(store, phone)
 
-    held = store.buy(TEN, phone=phone)
-    assert deliver_and_apply(held).outcome == "pending: Fraud review"
+    pending_purchase = store.buy(TEN, phone=phone)
+    assert deliver_and_apply(pending_purchase).outcome == "pending: Fraud review"
 
     assert phone.balance() == 20
-    assert Purchase.objects.pending().get() == purchase_of(held)
-    assert purchase_of(held).user_id == phone.user_id
+    assert Purchase.objects.pending().get() == purchase_of(pending_purchase)
+    assert purchase_of(pending_purchase).user_id == phone.user_id
 
 
 @pytest.mark.usefixtures("strict")
 def test_the_phone_gets_200_without_credits_while_a_purchase_awaits_review(phone, store):
     buy(store, phone)
-    held = store.buy(TEN, phone=phone)
+    pending_purchase = store.buy(TEN, phone=phone)
     key = str(uuid4())
 
-    answer = update_credits(phone, held, Idempotency_Key=key)
+    answer = update_credits(phone, pending_purchase, Idempotency_Key=key)
     assert (answer.status_code, answer.json()) == (
         200,
         {
@@ -175,37 +175,37 @@ def test_the_phone_gets_200_without_credits_while_a_purchase_awaits_review(phone
         },
     )
 
-    release(held)
-    again = update_credits(phone, held, Idempotency_Key=key)
+    release(pending_purchase)
+    again = update_credits(phone, pending_purchase, Idempotency_Key=key)
     assert (again.json()["credits_added"], again.json()["already_processed"]) == (10, True)
 
 
-def release(bought):
-    return release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
+def release(purchase):
+    return release_purchase(purchase_id=purchase_of(purchase).id, now=timezone.now())
 
 
 @pytest.mark.usefixtures("strict")
 def test_a_purchase_stays_in_review_when_the_limit_is_lifted(phone, store, settings):
     buy(store, phone)
-    held = buy(store, phone)
+    pending_purchase = buy(store, phone)
 
     settings.FRAUD_HOLD_SCORE = 0
-    update_credits(phone, held)
+    update_credits(phone, pending_purchase)
     Purchase.objects.update(due_at=timezone.now())
     SYNC_PURCHASES.run_batch(now=timezone.now())
 
-    assert purchase_of(held).pending_reason == "held"
+    assert purchase_of(pending_purchase).pending_reason == "held"
     assert phone.balance() == 20
 
 
 @pytest.mark.usefixtures("strict")
 def test_a_released_purchase_is_granted_once(phone, store):
     buy(store, phone)
-    held = buy(store, phone)
+    pending_purchase = buy(store, phone)
 
-    release(held)
-    update_credits(phone, held)
-    deliver_and_apply(store.notify("ONE_TIME_CHARGE", held))
+    release(pending_purchase)
+    update_credits(phone, pending_purchase)
+    deliver_and_apply(store.notify("ONE_TIME_CHARGE", pending_purchase))
 
     assert phone.balance() == 30
     assert not Purchase.objects.pending().exists()
@@ -215,9 +215,9 @@ def test_a_released_purchase_is_granted_once(phone, store):
 @pytest.mark.usefixtures("strict")
 def test_a_refund_of_a_pending_purchase_leaves_nothing_to_do(phone, store):
     buy(store, phone)
-    held = buy(store, phone)
+    pending_purchase = buy(store, phone)
 
-    deliver_and_apply(store.notify("REFUND", held))
+    deliver_and_apply(store.notify("REFUND", pending_purchase))
 
     assert not Purchase.objects.pending().exists()
     assert (phone.balance(), debt_of(phone)) == (20, 0)
@@ -226,12 +226,12 @@ def test_a_refund_of_a_pending_purchase_leaves_nothing_to_do(phone, store):
 @pytest.mark.usefixtures("strict")
 def test_a_pending_period_has_its_tier(phone, store):
     buy(store, phone)
-    held = store.subscribe(phone=phone)
-    deliver_and_apply(held)
+    pending_purchase = store.subscribe(phone=phone)
+    deliver_and_apply(pending_purchase)
 
     assert phone.get("subscription/status").json()["tier"] == "premium"
     assert phone.balance() == 20
-    release(held)
+    release(pending_purchase)
     assert phone.balance() == 80
 
 
@@ -239,13 +239,13 @@ def test_a_pending_period_has_its_tier(phone, store):
 def test_a_pending_purchase_moves_with_its_guest(phone, store, sandbox):
     sub = sign_in(Phone().sign_in(), sandbox)
     buy(store, phone)
-    held = buy(store, phone)
+    pending_purchase = buy(store, phone)
     before = phone.balance()
 
     sign_in(phone, sandbox, sub=sub)
-    release(held)
+    release(pending_purchase)
 
-    assert purchase_of(held).user_id == phone.user_id
+    assert purchase_of(pending_purchase).user_id == phone.user_id
     assert phone.balance() == before + 10
 
 
@@ -276,10 +276,10 @@ def test_no_purchase_awaits_review_without_a_limit(phone, store, settings):
 
 def test_query_count_does_not_grow_with_earlier_purchases(phone, store):
     def queries():
-        bought = store.buy(TEN, phone=phone)
-        with CaptureQueriesContext(connection) as asked:
-            assert update_credits(phone, bought).status_code == 200
-        return len(asked)
+        purchase = store.buy(TEN, phone=phone)
+        with CaptureQueriesContext(connection) as captured:
+            assert update_credits(phone, purchase).status_code == 200
+        return len(captured)
 
     queries()  # fills what is cached
 
@@ -291,18 +291,18 @@ def test_concurrent_releases_grant_a_purchase_once(sandbox, store, settings):
     settings.FRAUD_PURCHASES_PER_HOUR = 0
     settings.FRAUD_HOLD_SCORE = 10
     phone = Phone().sign_in()
-    held = store.buy(TEN, phone=phone)
-    assert update_credits(phone, held).json()["credits_added"] == 0
+    pending_purchase = store.buy(TEN, phone=phone)
+    assert update_credits(phone, pending_purchase).json()["credits_added"] == 0
 
     def let_through():
         try:
             with transaction.atomic():
-                release(held)
+                release(pending_purchase)
         except InvalidState:
             return "refused"
         return "released"
 
-    outcomes = at_once(*[let_through] * 4, *[lambda: update_credits(phone, held)] * 4)
+    outcomes = at_once(*[let_through] * 4, *[lambda: update_credits(phone, pending_purchase)] * 4)
 
     assert sorted(outcomes[:4]) == ["refused"] * 3 + ["released"]
     assert phone.balance() == 20

@@ -33,9 +33,9 @@ def production_only(db):
 
 
 def test_a_backfill_applies_missed_purchases_and_refunds(phone, store):
-    bought = [store.buy(TEN, phone=phone) for _ in range(3)]
-    store.notify("REFUND", bought[0])
-    deliver_and_apply(bought[1])
+    purchase = [store.buy(TEN, phone=phone) for _ in range(3)]
+    store.notify("REFUND", purchase[0])
+    deliver_and_apply(purchase[1])
 
     walk()
 

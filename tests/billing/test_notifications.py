@@ -35,39 +35,39 @@ def test_a_purchase_reported_only_by_apple_is_granted(phone, store):
 
 
 def test_a_phone_after_the_notification_gets_the_credits_added(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
 
-    answer = update_credits(phone, bought).json()
+    answer = update_credits(phone, purchase).json()
 
     assert (answer["credits_added"], answer["already_processed"]) == (10, True)
     assert phone.balance() == 20
 
 
 def test_a_notification_after_the_phone_changes_nothing(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    update_credits(phone, bought)
+    purchase = store.buy(TEN, phone=phone)
+    update_credits(phone, purchase)
 
-    assert deliver_and_apply(bought).outcome == "no change"
+    assert deliver_and_apply(purchase).outcome == "no change"
     assert phone.balance() == 20
 
 
 def test_a_replayed_notification_is_answered_and_changes_nothing(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
 
-    assert deliver(bought).status_code == 200
+    assert deliver(purchase).status_code == 200
     assert APPLY_NOTIFICATIONS.run_batch(now=timezone.now()) == 0
     assert Notification.objects.count() == 1
     assert phone.balance() == 20
 
 
 def test_the_same_refund_under_another_uuid_changes_nothing(phone, store):
-    bought = store.buy(FIFTY, phone=phone)
-    deliver_and_apply(bought)
-    deliver_and_apply(store.notify("REFUND", bought, revocation_percentage=40_000))
+    purchase = store.buy(FIFTY, phone=phone)
+    deliver_and_apply(purchase)
+    deliver_and_apply(store.notify("REFUND", purchase, revocation_percentage=40_000))
 
-    deliver_and_apply(store.notify("REFUND", bought, revocation_percentage=40_000))
+    deliver_and_apply(store.notify("REFUND", purchase, revocation_percentage=40_000))
 
     assert phone.balance() == 10 + 30
 
@@ -76,20 +76,20 @@ def test_the_same_refund_under_another_uuid_changes_nothing(phone, store):
 
 
 def test_a_refund_claws_back_the_purchase(phone, store):
-    bought = store.buy(FIFTY, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(FIFTY, phone=phone)
+    deliver_and_apply(purchase)
 
-    assert deliver_and_apply(store.notify("REFUND", bought)).outcome == "refunded 100 %"
+    assert deliver_and_apply(store.notify("REFUND", purchase)).outcome == "refunded 100 %"
     assert (phone.balance(), debt_of(phone)) == (10, 0)
     assert ledger_is_balanced()
 
 
 def test_spent_credits_of_a_refunded_purchase_become_debt(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
     assert phone.generate(settings={"duration": 12}).status_code == 200  # 12 credits
 
-    deliver_and_apply(store.notify("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", purchase))
 
     assert (phone.balance(), debt_of(phone)) == (0, 2)
     assert_refused(phone.generate(), 402, "ERR_4001")
@@ -99,61 +99,63 @@ def test_spent_credits_of_a_refunded_purchase_become_debt(phone, store):
 
 
 def test_a_reversed_refund_restores_the_credits(phone, store):
-    bought = store.buy(FIFTY, phone=phone)
-    deliver_and_apply(bought)
-    deliver_and_apply(store.notify("REFUND", bought))
+    purchase = store.buy(FIFTY, phone=phone)
+    deliver_and_apply(purchase)
+    deliver_and_apply(store.notify("REFUND", purchase))
 
-    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
-    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", purchase))
+    deliver_and_apply(store.notify("REFUND_REVERSED", purchase))
 
     assert (phone.balance(), debt_of(phone)) == (60, 0)
     assert ledger_is_balanced()
 
 
 def test_a_refund_after_a_reversal_claws_back_again(phone, store):
-    bought = store.buy(FIFTY, phone=phone)
-    for told in [
-        bought,
-        store.notify("REFUND", bought),
-        store.notify("REFUND_REVERSED", bought),
-        store.notify("REFUND", bought),
+    purchase = store.buy(FIFTY, phone=phone)
+    for event in [
+        purchase,
+        store.notify("REFUND", purchase),
+        store.notify("REFUND_REVERSED", purchase),
+        store.notify("REFUND", purchase),
     ]:
-        deliver_and_apply(told)
+        deliver_and_apply(event)
 
     assert phone.balance() == 10
     assert ledger_is_balanced()
 
 
 def test_a_declined_refund_changes_nothing(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
 
     assert (
         "no credits were clawed back"
-        in deliver_and_apply(store.notify("REFUND_DECLINED", bought)).outcome
+        in deliver_and_apply(store.notify("REFUND_DECLINED", purchase)).outcome
     )
     assert phone.balance() == 20
 
 
 def test_a_revoke_claws_back_the_purchase(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
 
-    deliver_and_apply(store.notify("REVOKE", bought))
+    deliver_and_apply(store.notify("REVOKE", purchase))
 
     assert phone.balance() == 10
 
 
 def test_a_refund_applies_before_its_transaction_states_it(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
-    told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "REFUND"})
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
+    event = store.notify("REFUND_DECLINED", purchase, override={"notificationType": "REFUND"})
 
-    deliver_and_apply(told)
+    deliver_and_apply(event)
     assert phone.balance() == 10
-    store.notify("REFUND", bought)
-    told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "REFUND_REVERSED"})
-    deliver_and_apply(told)
+    store.notify("REFUND", purchase)
+    event = store.notify(
+        "REFUND_DECLINED", purchase, override={"notificationType": "REFUND_REVERSED"}
+    )
+    deliver_and_apply(event)
 
     assert phone.balance() == 20
 
@@ -162,33 +164,33 @@ def test_a_refund_applies_before_its_transaction_states_it(phone, store):
 
 
 def test_a_refund_before_its_purchase_leaves_no_credits(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    refund = store.notify("REFUND", bought)
+    purchase = store.buy(TEN, phone=phone)
+    refund = store.notify("REFUND", purchase)
 
     deliver_and_apply(refund)
-    deliver_and_apply(bought)
+    deliver_and_apply(purchase)
 
-    assert (purchase_of(bought).credits, phone.balance()) == (None, 10)
+    assert (purchase_of(purchase).credits, phone.balance()) == (None, 10)
     assert not Purchase.objects.pending().exists()
 
 
 def test_a_reversal_before_its_refund_wins(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    refund = store.notify("REFUND", bought)
-    reversal = store.notify("REFUND_REVERSED", bought)
+    purchase = store.buy(TEN, phone=phone)
+    refund = store.notify("REFUND", purchase)
+    reversal = store.notify("REFUND_REVERSED", purchase)
 
-    for told in [bought, reversal, refund]:
-        deliver_and_apply(told)
+    for event in [purchase, reversal, refund]:
+        deliver_and_apply(event)
 
     assert phone.balance() == 20
 
 
 def test_an_older_copy_of_the_transaction_does_not_undo_a_refund(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
-    deliver_and_apply(store.notify("REFUND", bought))
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
+    deliver_and_apply(store.notify("REFUND", purchase))
 
-    answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+    answer = phone.post("update-credits", {"signed_transaction": purchase["signed_transaction"]})
 
     assert_refused(answer, 400, "ERR_4013")
     assert phone.balance() == 10
@@ -202,10 +204,10 @@ def test_a_test_notification_is_stored(db, store):
 
 
 def test_an_unknown_type_is_stored(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    told = store.notify("REFUND_DECLINED", bought, override={"notificationType": "SURPRISE"})
+    purchase = store.buy(TEN, phone=phone)
+    event = store.notify("REFUND_DECLINED", purchase, override={"notificationType": "SURPRISE"})
 
-    notification = deliver_and_apply(told)
+    notification = deliver_and_apply(event)
 
     assert (notification.type, notification.outcome) == ("SURPRISE", "unknown type")
 
@@ -222,9 +224,9 @@ def test_each_notification_type_has_a_handler_or_a_reason_for_none():
     ],
 )
 def test_a_notification_without_a_transaction_is_stored(phone, store, settings, type_, about):
-    [(name, told)] = about.items()
+    [(name, event)] = about.items()
     app = {"bundleId": settings.APPSTORE_BUNDLE_ID, "appAppleId": settings.APPSTORE_APP_ID}
-    override = {"notificationType": type_, "data": None, name: told | app}
+    override = {"notificationType": type_, "data": None, name: event | app}
 
     notification = deliver_and_apply(
         store.notify("REFUND_DECLINED", store.buy(TEN, phone=phone), override=override)
@@ -246,27 +248,27 @@ def test_a_body_without_a_payload_is_refused(db, payload):
 
 
 def test_internal_failure_is_5xx_so_that_apple_retries(phone, store, settings):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     settings.APPSTORE_ROOT_CERTIFICATE = "/nowhere/root.cer"
 
-    assert_refused(deliver(bought), 500, "ERR_6003")
+    assert_refused(deliver(purchase), 500, "ERR_6003")
 
 
 # --- Waiting for somebody -----------------------------------------------------------------------
 
 
 def test_a_purchase_without_a_token_waits_until_a_phone_claims_it(phone, store):
-    bought = store.buy(TEN)
-    assert deliver_and_apply(bought).outcome == "pending: No owner"
-    assert Purchase.objects.pending().get() == purchase_of(bought)
+    purchase = store.buy(TEN)
+    assert deliver_and_apply(purchase).outcome == "pending: No owner"
+    assert Purchase.objects.pending().get() == purchase_of(purchase)
 
-    assert update_credits(phone, bought).json()["credits_added"] == 10
+    assert update_credits(phone, purchase).json()["credits_added"] == 10
     assert not Purchase.objects.pending().exists()
 
 
 def test_a_purchase_stored_before_a_crash_is_granted(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    upsert_from_apple(verifier.read_transaction(bought["signed_transaction"]), now=timezone.now())
+    purchase = store.buy(TEN, phone=phone)
+    upsert_from_apple(verifier.read_transaction(purchase["signed_transaction"]), now=timezone.now())
 
     SYNC_PURCHASES.run_batch(now=timezone.now())
     assert phone.balance() == 10, "whoever recorded it has it in hand"
@@ -302,9 +304,9 @@ def test_backfilled_notifications_are_not_checked_online(phone, store):
     """It came from Apple's own server; and what is older than the certificates that are valid now
     would be refused."""
     store.sandbox.control("apple/ocsp", status="revoked")
-    told = store.buy(TEN, phone=phone)
+    event = store.buy(TEN, phone=phone)
 
-    receive(signed_payload=told["signed_payload"], now=timezone.now(), from_history=True)
+    receive(signed_payload=event["signed_payload"], now=timezone.now(), from_history=True)
     APPLY_NOTIFICATIONS.run_batch(now=timezone.now())
 
     assert phone.balance() == 20
@@ -332,6 +334,6 @@ def test_a_notification_waits_while_the_certificate_check_fails(phone, store):
 
 
 def test_a_stranger_sees_no_difference_between_stored_and_replayed(db, store):
-    bought = store.buy(TEN, phone=Phone().sign_in())
+    purchase = store.buy(TEN, phone=Phone().sign_in())
 
-    assert deliver(bought).content == deliver(bought).content
+    assert deliver(purchase).content == deliver(purchase).content

@@ -47,9 +47,9 @@ def try_it(store, phone, **fields):
 
 @pytest.mark.usefixtures("trials")
 def test_a_trial_grants_its_products_credits_and_the_tier(phone, store):
-    bought = try_it(store, phone)
+    purchase = try_it(store, phone)
 
-    answer = update_credits(phone, bought)
+    answer = update_credits(phone, purchase)
 
     assert answer.json()["credits_added"] == 15
     assert phone.balance() == 25
@@ -60,23 +60,23 @@ def test_a_trial_grants_its_products_credits_and_the_tier(phone, store):
 
 @pytest.mark.usefixtures("trials")
 def test_the_offer_is_stored_on_the_purchase_and_exported(phone, store):
-    bought = try_it(store, phone)
-    deliver_and_apply(bought)
+    purchase = try_it(store, phone)
+    deliver_and_apply(purchase)
 
-    purchase = purchase_of(bought)
-    kept = (purchase.offer_type, purchase.offer_discount_type, purchase.offer_identifier)
-    assert (kept, purchase.price_milliunits) == ((1, "FREE_TRIAL", "spring"), 0)
+    row = purchase_of(purchase)
+    offer = (row.offer_type, row.offer_discount_type, row.offer_identifier)
+    assert (offer, row.price_milliunits) == ((1, "FREE_TRIAL", "spring"), 0)
     [exported] = phone.get("export-user-data").json()["purchases"]
     assert (exported["offer_type"], exported["price_milliunits"]) == (1, 0)
 
 
 def test_an_unknown_kind_of_offer_is_stored(phone, store):
     odd = {"offerType": 9, "offerDiscountType": "PAY_LATER"}
-    bought = store.subscribe(phone=phone, price=4_990, override=odd)
-    deliver_and_apply(bought)
+    purchase = store.subscribe(phone=phone, price=4_990, override=odd)
+    deliver_and_apply(purchase)
 
-    purchase = purchase_of(bought)
-    assert (purchase.offer_type, purchase.offer_discount_type) == (9, "PAY_LATER")
+    row = purchase_of(purchase)
+    assert (row.offer_type, row.offer_discount_type) == (9, "PAY_LATER")
     assert phone.balance() == 70
 
 
@@ -90,10 +90,10 @@ def test_a_discounted_period_grants_the_allowance(phone, store, discount_type):
 
 @pytest.mark.usefixtures("trials")
 def test_the_paid_period_after_a_trial_grants_the_allowance(phone, store):
-    bought = try_it(store, phone, at=(timezone.now() - timedelta(days=31)).isoformat())
-    deliver_and_apply(bought)
+    purchase = try_it(store, phone, at=(timezone.now() - timedelta(days=31)).isoformat())
+    deliver_and_apply(purchase)
 
-    deliver_and_apply(store.notify("DID_RENEW", bought))
+    deliver_and_apply(store.notify("DID_RENEW", purchase))
 
     assert phone.balance() == 10 + 15 + 60
 
@@ -118,14 +118,14 @@ def test_a_family_shared_trial_gives_only_the_tier(phone, store):
 @pytest.mark.usefixtures("trials", "plus")
 def test_an_upgrade_from_a_trial_claws_back_nothing(phone, store):
     """Apple pays nothing back for a trial, so the paid period brings all of its credits."""
-    bought = try_it(store, phone)
-    deliver_and_apply(bought)
+    purchase = try_it(store, phone)
+    deliver_and_apply(purchase)
     assert phone.generate(settings={"duration": 12}).status_code == 200
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
     deliver_and_apply(
         store.notify(
-            "DID_CHANGE_RENEWAL_PREF", bought, subtype="UPGRADE", product_id=PLUS, price=19_990
+            "DID_CHANGE_RENEWAL_PREF", purchase, subtype="UPGRADE", product_id=PLUS, price=19_990
         )
     )
 
@@ -135,12 +135,12 @@ def test_an_upgrade_from_a_trial_claws_back_nothing(phone, store):
 
 @pytest.mark.usefixtures("trials")
 def test_a_refunded_trial_is_clawed_back_and_a_reversal_restores_it(phone, store):
-    bought = try_it(store, phone)
-    deliver_and_apply(bought)
+    purchase = try_it(store, phone)
+    deliver_and_apply(purchase)
 
-    deliver_and_apply(store.notify("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", purchase))
     assert phone.balance() == 10
-    deliver_and_apply(store.notify("REFUND_REVERSED", bought))
+    deliver_and_apply(store.notify("REFUND_REVERSED", purchase))
 
     assert phone.balance() == 25
     assert ledger_is_balanced()
@@ -150,20 +150,20 @@ def test_a_refunded_trial_is_clawed_back_and_a_reversal_restores_it(phone, store
 def test_trial_credits_expire_with_the_trial_if_the_product_says_so(phone, store):
     Product.objects.filter(product_id=PREMIUM).update(rollover="lapse")
 
-    bought = try_it(store, phone)
-    deliver_and_apply(bought)
+    purchase = try_it(store, phone)
+    deliver_and_apply(purchase)
 
-    assert Lot.objects.get(amount=15).expires_at == purchase_of(bought).expires_at
+    assert Lot.objects.get(amount=15).expires_at == purchase_of(purchase).expires_at
 
 
 def test_no_consumption_is_sent_for_a_free_purchase(phone, store):
     assert phone.post("record-consent", {"kind": "consumption", "version": "1"}).status_code == 200
-    bought = try_it(store, phone)
-    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", bought))
+    purchase = try_it(store, phone)
+    deliver_and_apply(store.notify("CONSUMPTION_REQUEST", purchase))
 
     ANSWER_CONSUMPTION.run_batch(now=timezone.now() + timedelta(hours=2))
 
-    request = ConsumptionRequest.objects.get(purchase=purchase_of(bought))
+    request = ConsumptionRequest.objects.get(purchase=purchase_of(purchase))
     assert request.outcome == "free of charge: nothing to refund"
     assert not store.requests_to("/consumption/")
 

@@ -19,41 +19,41 @@ from tests.helpers.phone import Phone, assert_refused
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_the_same_call_succeeds_once_apple_is_back(phone, store, status):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     store.set_outage(status=status, times=1)
-    first = update_credits(phone, bought)
+    first = update_credits(phone, purchase)
     assert_refused(first, 503, "ERR_5005")
     assert int(first.headers["Retry-After"]) > 0
 
-    assert update_credits(phone, bought).json()["credits_added"] == 10
+    assert update_credits(phone, purchase).json()["credits_added"] == 10
 
 
 def test_a_refused_connection_is_an_outage(phone, store, settings):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     settings.APPSTORE_URL = "http://127.0.0.1:1"
 
-    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    assert_refused(update_credits(phone, purchase), 503, "ERR_5005")
 
 
 def test_a_wrong_address_does_not_make_a_purchase_unknown(phone, store, settings):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     settings.APPSTORE_URL = settings.APPSTORE_SANDBOX_URL = f"{settings.SANDBOX_URL}/nothing-here"
 
-    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    assert_refused(update_credits(phone, purchase), 503, "ERR_5005")
 
 
 def test_a_key_that_apple_refuses_is_store_unavailable(phone, store, settings):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     store.set_outage(status=401)
 
-    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    assert_refused(update_credits(phone, purchase), 503, "ERR_5005")
     assert UnconfirmedPurchase.objects.exists()
 
 
 def test_a_purchase_is_granted_by_a_worker_after_an_outage(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     store.set_outage(status=503)
-    update_credits(phone, bought)
+    update_credits(phone, purchase)
     CONFIRM_PURCHASES.run_batch(now=timezone.now())
     assert phone.balance() == 10
 
@@ -80,9 +80,9 @@ def locked_wallet_of(phone):
 
 @pytest.mark.usefixtures("committed")
 def test_a_purchase_of_a_locked_wallet_is_granted_later(sandbox, store):
-    phone, bought = Phone().sign_in(), store.buy(TEN)
+    phone, purchase = Phone().sign_in(), store.buy(TEN)
     store.set_outage(times=1)
-    update_credits(phone, bought)
+    update_credits(phone, purchase)
 
     with locked_wallet_of(phone):
         CONFIRM_PURCHASES.run_batch(now=timezone.now())
@@ -126,20 +126,20 @@ def test_retries_end(phone, store):
 
 
 def test_repeated_calls_store_one_unconfirmed_purchase(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     store.set_outage(status=503)
 
     for _ in range(3):
-        update_credits(phone, bought)
+        update_credits(phone, purchase)
 
     assert UnconfirmedPurchase.objects.count() == 1
 
 
 def test_the_first_claimant_of_a_purchase_without_owner_keeps_it(phone, store):
-    bought, other = store.buy(TEN), Phone().sign_in()
+    purchase, other = store.buy(TEN), Phone().sign_in()
     store.set_outage(status=503, times=1)
-    update_credits(phone, bought)
-    update_credits(other, bought)
+    update_credits(phone, purchase)
+    update_credits(other, purchase)
 
     CONFIRM_PURCHASES.run_batch(now=timezone.now())
 

@@ -26,22 +26,22 @@ def account(phone, sandbox):
     return sign_in(Phone().sign_in(), sandbox)
 
 
-def token_at_apple(store, bought):
-    [asked] = store.requests_to(f"/{bought['original_transaction_id']}/appAccountToken")
-    return asked["method"], asked["body"]["appAccountToken"]
+def token_at_apple(store, purchase):
+    [call] = store.requests_to(f"/{purchase['original_transaction_id']}/appAccountToken")
+    return call["method"], call["body"]["appAccountToken"]
 
 
 def test_a_guests_purchases_move_to_the_account_and_apples_token_is_updated(
     phone, account, store, sandbox
 ):
-    bought = store.buy(TEN, phone=phone)
-    update_credits(phone, bought)
+    purchase = store.buy(TEN, phone=phone)
+    update_credits(phone, purchase)
 
     sign_in(phone, sandbox, sub=account)
     UPDATE_ACCOUNT_TOKENS.run_batch(now=timezone.now())
 
-    assert purchase_of(bought).user_id == phone.user_id
-    assert token_at_apple(store, bought) == ("PUT", str(phone.user_id))
+    assert purchase_of(purchase).user_id == phone.user_id
+    assert token_at_apple(store, purchase) == ("PUT", str(phone.user_id))
     assert not AppAccountTokenUpdate.objects.exists()
 
 
@@ -66,30 +66,30 @@ def test_a_token_update_is_retried_until_apple_accepts(phone, account, store, sa
 
 
 def test_a_closed_guests_purchase_is_granted_to_the_account(phone, account, store, sandbox):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     sign_in(phone, sandbox, sub=account)
 
-    assert deliver_and_apply(bought).outcome == "granted"
-    assert purchase_of(bought).user_id == phone.user_id
+    assert deliver_and_apply(purchase).outcome == "granted"
+    assert purchase_of(purchase).user_id == phone.user_id
 
 
 def test_a_closed_guests_token_counts_as_the_accounts(phone, account, store, sandbox):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     sign_in(phone, sandbox, sub=account)
 
-    answer = update_credits(phone, bought)
+    answer = update_credits(phone, purchase)
 
     assert answer.json()["credits_added"] == 10
     assert answer.json()["credits_remaining"] == phone.balance()
 
 
 def test_a_merged_purchase_is_refunded_from_the_account(phone, account, store, sandbox):
-    bought = store.buy(TEN, phone=phone)
-    update_credits(phone, bought)
+    purchase = store.buy(TEN, phone=phone)
+    update_credits(phone, purchase)
     sign_in(phone, sandbox, sub=account)
     before = phone.balance()
 
-    deliver_and_apply(store.notify("REFUND", bought))
+    deliver_and_apply(store.notify("REFUND", purchase))
 
     assert phone.balance() == before - 10
     assert ledger_is_balanced()
@@ -108,51 +108,51 @@ def test_unconfirmed_purchases_move_in_a_merge(phone, account, store, sandbox):
 
 
 def test_a_deleted_accounts_purchase_waits_for_support(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     phone.post("delete-account")
 
-    assert deliver_and_apply(bought).outcome.startswith("pending")
-    assert purchase_of(bought).pending_reason == "closed"
+    assert deliver_and_apply(purchase).outcome.startswith("pending")
+    assert purchase_of(purchase).pending_reason == "closed"
     assert ledger_is_balanced()
 
 
 def test_a_deleted_accounts_purchase_is_not_granted_to_the_phones_next_guest(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     phone.post("delete-account")
     phone.session = {}
 
-    assert_refused(update_credits(phone.sign_in(), bought), 409, "ERR_4014")
+    assert_refused(update_credits(phone.sign_in(), purchase), 409, "ERR_4014")
 
 
 def test_a_refund_after_an_account_deletion_claws_back_from_the_closed_wallet(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
     phone.post("delete-account")
 
-    assert deliver_and_apply(store.notify("REFUND", bought)).outcome == "refunded 100 %"
+    assert deliver_and_apply(store.notify("REFUND", purchase)).outcome == "refunded 100 %"
     assert ledger_is_balanced()
 
 
 def test_an_account_deletion_keeps_purchases_and_deletes_signed_payloads(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    deliver_and_apply(bought)
+    purchase = store.buy(TEN, phone=phone)
+    deliver_and_apply(purchase)
     store.set_outage(times=1)
     update_credits(phone, store.buy(TEN, phone=phone))
 
     phone.post("delete-account")
 
-    assert purchase_of(bought).credits == 10
+    assert purchase_of(purchase).credits == 10
     assert Notification.objects.get().signed_payload == ""
     assert not UnconfirmedPurchase.objects.exists()
 
 
 def test_an_export_contains_purchases(phone, store):
-    bought = store.buy(TEN, phone=phone, customer="jo")
-    update_credits(phone, bought)
+    purchase = store.buy(TEN, phone=phone, customer="jo")
+    update_credits(phone, purchase)
 
-    [held] = phone.get("export-user-data").json()["purchases"]
+    [exported] = phone.get("export-user-data").json()["purchases"]
 
-    assert held["transaction_id"] == bought["transaction_id"]
-    assert held["app_transaction_id"] == purchase_of(bought).app_transaction_id != ""
-    assert (held["product_id"], held["credits"]) == (TEN, 10)
+    assert exported["transaction_id"] == purchase["transaction_id"]
+    assert exported["app_transaction_id"] == purchase_of(purchase).app_transaction_id != ""
+    assert (exported["product_id"], exported["credits"]) == (TEN, 10)
     assert Purchase.objects.count() == 1

@@ -31,21 +31,21 @@ def child(phone, store):
 
 @pytest.fixture
 def rescinded(child, store):
-    bought = {"transaction_id": Purchase.objects.get().transaction_id}
+    purchase = {"transaction_id": Purchase.objects.get().transaction_id}
     at = (timezone.now() - timedelta(days=1)).isoformat()
-    return store.notify("RESCIND_CONSENT", bought, at=at)
+    return store.notify("RESCIND_CONSENT", purchase, at=at)
 
 
 def test_a_purchase_after_the_withdrawal_awaits_review(child, store, rescinded):
     assert deliver_and_apply(rescinded).outcome == "later purchases await review"
 
-    bought = store.buy(TEN, phone=child, customer=CHILD)
-    answer = update_credits(child, bought).json()
+    purchase = store.buy(TEN, phone=child, customer=CHILD)
+    answer = update_credits(child, purchase).json()
 
     assert (answer["credits_added"], answer["already_processed"]) == (0, False)
-    assert (purchase_of(bought).pending_reason, child.balance()) == ("guardian", 20)
+    assert (purchase_of(purchase).pending_reason, child.balance()) == ("guardian", 20)
 
-    release_purchase(purchase_id=purchase_of(bought).id, now=timezone.now())
+    release_purchase(purchase_id=purchase_of(purchase).id, now=timezone.now())
     assert child.balance() == 30
     assert ledger_is_balanced()
 
@@ -69,8 +69,8 @@ def test_a_withdrawal_does_not_affect_other_customers(child, store, rescinded):
 
 
 def test_the_earliest_withdrawal_counts_in_any_order(child, store, rescinded):
-    bought = {"transaction_id": Purchase.objects.get().transaction_id}
-    deliver_and_apply(store.notify("RESCIND_CONSENT", bought))
+    purchase = {"transaction_id": Purchase.objects.get().transaction_id}
+    deliver_and_apply(store.notify("RESCIND_CONSENT", purchase))
     deliver_and_apply(rescinded)
     deliver_and_apply(rescinded)
 
@@ -83,9 +83,9 @@ def test_the_earliest_withdrawal_counts_in_any_order(child, store, rescinded):
 
 
 def test_another_apps_withdrawal_is_refused(child, store):
-    bought = {"transaction_id": Purchase.objects.get().transaction_id}
+    purchase = {"transaction_id": Purchase.objects.get().transaction_id}
     other = {"environment": "Production", "bundleId": "com.example.other", "appAppleId": 1}
 
-    told = store.notify("RESCIND_CONSENT", bought, override={"appData": other})
+    event = store.notify("RESCIND_CONSENT", purchase, override={"appData": other})
 
-    assert deliver(told).status_code == 401
+    assert deliver(event).status_code == 401

@@ -25,9 +25,9 @@ def test_a_purchase_reported_by_apple_reaches_the_phone(running, sandbox):
     phone = running.phone(credits=1)
     before = phone.balance()
 
-    bought = AppStore(sandbox).buy(TEN, phone=phone, deliver=True)
+    purchase = AppStore(sandbox).buy(TEN, phone=phone, deliver=True)
 
-    assert bought["delivered_status"] == 200
+    assert purchase["delivered_status"] == 200
     wait_for(lambda: phone.balance() == before + 10)
 
 

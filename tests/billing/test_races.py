@@ -27,11 +27,11 @@ def guest(committed, sandbox):
 
 
 def test_thirty_concurrent_calls_and_a_notification_grant_a_purchase_once(guest, store):
-    bought = store.buy(TEN, phone=guest)
-    assert deliver(bought).status_code == 200
+    purchase = store.buy(TEN, phone=guest)
+    assert deliver(purchase).status_code == 200
 
     *answers, _ = at_once(
-        *[lambda: update_credits(guest, bought)] * 30,
+        *[lambda: update_credits(guest, purchase)] * 30,
         lambda: APPLY_NOTIFICATIONS.run_batch(now=timezone.now()),
     )
 
@@ -43,10 +43,10 @@ def test_thirty_concurrent_calls_and_a_notification_grant_a_purchase_once(guest,
 
 
 def test_concurrent_claims_of_one_purchase_grant_it_to_one_phone(guest, store):
-    other, bought = Phone().sign_in(), store.buy(TEN)
+    other, purchase = Phone().sign_in(), store.buy(TEN)
 
     answers = at_once(
-        *[lambda: update_credits(guest, bought), lambda: update_credits(other, bought)] * 5
+        *[lambda: update_credits(guest, purchase), lambda: update_credits(other, purchase)] * 5
     )
 
     assert sorted({answer.status_code for answer in answers}) == [200, 409]
@@ -55,22 +55,22 @@ def test_concurrent_claims_of_one_purchase_grant_it_to_one_phone(guest, store):
 
 
 def test_a_notification_delivered_concurrently_is_stored_once(guest, store):
-    bought = store.buy(TEN, phone=guest)
+    purchase = store.buy(TEN, phone=guest)
 
-    answers = at_once(*[lambda: deliver(bought)] * 10)
+    answers = at_once(*[lambda: deliver(purchase)] * 10)
     at_once(*[lambda: APPLY_NOTIFICATIONS.run_batch(now=timezone.now())] * 4)
 
     assert {answer.status_code for answer in answers} == {200}
-    uuid = bought["notification_uuid"]
+    uuid = purchase["notification_uuid"]
     assert Notification.objects.filter(notification_uuid=uuid).count() == 1
     assert guest.balance() == 20
 
 
 def test_a_refund_concurrent_with_its_purchase_leaves_no_credits(guest, store):
     for _ in range(5):
-        bought = store.buy(TEN, phone=guest)
-        told = [bought, store.notify("REFUND", bought)]
-        notices = [verifier.read_notification(one["signed_payload"]) for one in told]
+        purchase = store.buy(TEN, phone=guest)
+        event = [purchase, store.notify("REFUND", purchase)]
+        notices = [verifier.read_notification(one["signed_payload"]) for one in event]
 
         at_once(
             *[
@@ -79,22 +79,22 @@ def test_a_refund_concurrent_with_its_purchase_leaves_no_credits(guest, store):
             ]
         )
 
-        assert purchase_of(bought).is_refunded
+        assert purchase_of(purchase).is_refunded
         assert guest.balance() == 10
     assert ledger_is_balanced()
 
 
 def test_a_purchase_concurrent_with_a_merge_is_granted(guest, store, sandbox):
-    account, bought = Phone().sign_in(), store.buy(TEN, phone=guest)
+    account, purchase = Phone().sign_in(), store.buy(TEN, phone=guest)
     sub = sign_in(account, sandbox)
 
     at_once(
         lambda: sign_in(guest, sandbox, sub=sub),
         lambda: notification_handlers.handle(
-            verifier.read_notification(bought["signed_payload"]), now=timezone.now()
+            verifier.read_notification(purchase["signed_payload"]), now=timezone.now()
         ),
     )
 
     assert account.balance() == 20
-    assert purchase_of(bought).user_id == account.user_id
+    assert purchase_of(purchase).user_id == account.user_id
     assert ledger_is_balanced()

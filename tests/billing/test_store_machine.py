@@ -62,8 +62,8 @@ PARTS = [20_000, 33_333, 50_000]
 class News:
     """A notification, which may be delivered, doubled, or lost until it is looked for."""
 
-    def __init__(self, about, told, signed_at):
-        self.about, self.told, self.signed_at = about, told, signed_at
+    def __init__(self, about, event, signed_at):
+        self.about, self.event, self.signed_at = about, event, signed_at
         self.state = about.state
         self.grace_until = about.line and about.line.grace_until
 
@@ -95,7 +95,7 @@ class Store(RolledBackMachine):
         BackfillCursor.objects.exclude(environment="Production", scope="failed").delete()
         self.me, self.stranger = Person(Phone().sign_in()), Person(Phone().sign_in())
         self.people = [self.me, self.stranger]
-        self.bought, self.untold = [], {}
+        self.purchase, self.untold = [], {}
         self.is_told = True
         self.line = None
         self.began_at = self.shop_at = in_milliseconds(timezone.now())
@@ -116,9 +116,9 @@ class Store(RolledBackMachine):
 
     # --- what happens at Apple, each with the notification of it ---
 
-    def told(self, about, told, at):
-        about.first_told = about.first_told or told
-        self.untold[told["notification_uuid"]] = news = News(about, told, at)
+    def event(self, about, event, at):
+        about.first_told = about.first_told or event
+        self.untold[event["notification_uuid"]] = news = News(about, event, at)
         if self.is_reachable:
             self.apple_tells([news])
         return news
@@ -126,8 +126,8 @@ class Store(RolledBackMachine):
     def notify(self, what, about, *, at, to=None, **fields):
         """`to` is the period that it happens to, where it brings a further one."""
         happened_to = (to or about).first_told
-        told = self.store.notify(what, happened_to, at=as_apple_counts(at), **fields)
-        return self.told(about, told, at)
+        event = self.store.notify(what, happened_to, at=as_apple_counts(at), **fields)
+        return self.event(about, event, at)
 
     @rule(
         target=news,
@@ -138,18 +138,18 @@ class Store(RolledBackMachine):
     def buy(self, product, quantity, is_named):
         owner = self.me if is_named else None
         about = PurchaseModel(product, owner=owner, quantity=quantity)
-        self.bought.append(about)
+        self.purchase.append(about)
         at = self.now_in_the_shop()
-        told = self.store.buy(
+        event = self.store.buy(
             product, phone=owner and owner.phone, quantity=quantity, at=as_apple_counts(at)
         )
-        return self.told(about, told, at)
+        return self.event(about, event, at)
 
     def period(self, product, *, begins, **how):
         line = self.line
         about = PurchaseModel(product, owner=line.owner, line=line, begins=begins, **how)
         line.periods.append(about)
-        self.bought.append(about)
+        self.purchase.append(about)
         return about
 
     def may_subscribe(self):
@@ -178,8 +178,8 @@ class Store(RolledBackMachine):
             again |= {"offer_type": 4 if again else 1, "offer_discount_type": "FREE_TRIAL"}
             again |= {"price": 0, "renewal_price": 9_990}
         phone = self.line.owner.phone
-        told = self.store.subscribe(phone=phone, at=as_apple_counts(at), **again)
-        return self.told(about, told, at)
+        event = self.store.subscribe(phone=phone, at=as_apple_counts(at), **again)
+        return self.event(about, event, at)
 
     def period_is_over(self):
         line = self.line
@@ -258,7 +258,7 @@ class Store(RolledBackMachine):
     def apple_tells(self, some):
         """In any order, and some of it twice."""
         for one in some:
-            assert deliver(one.told).status_code == 200
+            assert deliver(one.event).status_code == 200
         self.workers_work()
 
     @rule()
@@ -287,7 +287,7 @@ class Store(RolledBackMachine):
             if about.heard_at:
                 signed_at, state = about.heard_at, (about.heard_revoked_at, about.heard_share)
         else:
-            held = {"signed_transaction": one.told["signed_transaction"]}
+            held = {"signed_transaction": one.event["signed_transaction"]}
             answer = who.phone.post("update-credits", held)
         about.hear(signed_at, state, claimant=who)
         self.workers_work()
@@ -348,7 +348,7 @@ class Store(RolledBackMachine):
         sign_in(self.me.phone, self.store.sandbox, sub=who)
         self.is_told = self.me.has_account = True
 
-    @precondition(lambda self: self.bought and len(self.people) == 2)
+    @precondition(lambda self: self.purchase and len(self.people) == 2)
     @rule()
     def leave(self):
         """For good; who comes next owns nothing of it."""
@@ -373,7 +373,7 @@ class Store(RolledBackMachine):
 
     def each_transaction_was_granted_once(self):
         granted = LedgerEntry.objects.filter(kind=Kind.GRANT, transaction_id__isnull=False)
-        brought = {one.id: one.lot.remaining for one in self.bought if one.lot}
+        brought = {one.id: one.lot.remaining for one in self.purchase if one.lot}
         assert sorted(granted.values_list("transaction_id", flat=True)) == sorted(brought)
         found = Lot.objects.filter(transaction_id__isnull=False)
         assert dict(found.values_list("transaction_id", "remaining")) == brought
@@ -389,7 +389,7 @@ class Store(RolledBackMachine):
 
     def the_tier_follows_the_subscription(self, who):
         now = timezone.now()
-        lines = {one.line for one in self.bought if one.line}
+        lines = {one.line for one in self.purchase if one.line}
         access = [line.access() for line in lines]
         until = max([end for owner, end in access if owner is who], default=None)
         found = queries.subscription_status(who.phone.user_id, now=now)

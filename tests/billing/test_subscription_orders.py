@@ -82,15 +82,15 @@ class Teller:
     def news(self, story, phone):
         """What Apple signs of it, oldest first."""
         first = last = self.store.subscribe(phone=phone, at=self._at(0))
-        told = [first]
+        event = [first]
         for what, subtype, day in STORIES[story]:
             fields = {"subtype": subtype} if subtype else {}
             if subtype == "UPGRADE":
                 fields["product_id"] = PLUS
             about = last if what == "REFUND_LAST" else first
             last = self.store.notify(what.removesuffix("_LAST"), about, **fields, at=self._at(day))
-            told.append(last)
-        return [verifier.read_notification(one["signed_payload"]) for one in told]
+            event.append(last)
+        return [verifier.read_notification(one["signed_payload"]) for one in event]
 
     def outcome_in_a_savepoint(self, story, order):
         """The same, of a repeated sign-in. All rows are removed afterwards."""
@@ -144,9 +144,9 @@ def test_the_order_of_notifications_makes_no_difference(db, store, story):
 @pytest.mark.usefixtures("committed")
 def test_eight_concurrent_reports_of_a_renewal_grant_it_once(sandbox, store):
     phone = Phone().sign_in()
-    bought = store.subscribe(phone=phone)
-    update_credits(phone, bought)
-    renewed = store.notify("DID_RENEW", bought)
+    purchase = store.subscribe(phone=phone)
+    update_credits(phone, purchase)
+    renewed = store.notify("DID_RENEW", purchase)
     notice = verifier.read_notification(renewed["signed_payload"])
 
     results = at_once(
@@ -185,8 +185,8 @@ def test_concurrent_notifications_have_the_result_of_ordered_ones(sandbox, store
 
 @pytest.mark.usefixtures("committed")
 def test_a_refund_during_a_change_of_subscriber_does_not_deadlock(sandbox, store):
-    def applying(told):
-        notice = verifier.read_notification(told["signed_payload"])
+    def applying(event):
+        notice = verifier.read_notification(event["signed_payload"])
         return lambda: notification_handlers.handle(notice, now=timezone.now())
 
     before, after = Phone().sign_in(), Phone().sign_in()

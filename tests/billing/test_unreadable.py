@@ -22,8 +22,7 @@ from billing.models import (
     UnconfirmedPurchase,
     UnreadablePayload,
 )
-from billing.services import dismiss_payload
-from billing.services import unreadable as kept
+from billing.services import dismiss_payload, unreadable
 from tests.billing.conftest import (
     TEN,
     AppStore,
@@ -79,8 +78,8 @@ def payload():
 
 
 def test_a_phone_with_an_unreadable_purchase_is_told_to_retry(phone, store, odd):
-    bought = store.buy(TEN, phone=phone, override=odd)
-    body = {"signed_transaction": bought["signed_transaction"]}
+    purchase = store.buy(TEN, phone=phone, override=odd)
+    body = {"signed_transaction": purchase["signed_transaction"]}
 
     for _ in range(2):
         answer = phone.post("update-credits", body)
@@ -89,17 +88,17 @@ def test_a_phone_with_an_unreadable_purchase_is_told_to_retry(phone, store, odd)
     assert answer.headers["Retry-After"]
     assert (payload().kind, payload().times) == (PayloadKind.TRANSACTION, 2)
     assert payload().user_id == phone.user_id
-    assert payload().signed_payload == bought["signed_transaction"]
+    assert payload().signed_payload == purchase["signed_transaction"]
     assert phone.balance() == 10
 
 
 def test_an_unreadable_answer_is_stored_once(phone, store, odd):
-    bought = store.buy(TEN, phone=phone, override=odd)
+    purchase = store.buy(TEN, phone=phone, override=odd)
 
     for _ in range(2):
-        assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+        assert_refused(update_credits(phone, purchase), 503, "ERR_5005")
 
-    assert (payload().transaction_id, payload().times) == (bought["transaction_id"], 2)
+    assert (payload().transaction_id, payload().times) == (purchase["transaction_id"], 2)
     assert not Purchase.objects.exists()
 
 
@@ -137,21 +136,21 @@ def test_an_unreadable_purchase_does_not_block_others(phone, store):
 
 
 def test_a_period_without_its_end_is_not_granted_without_the_tier(phone, store):
-    bought = store.subscribe(phone=phone, override={"expiresDate": None})
+    purchase = store.subscribe(phone=phone, override={"expiresDate": None})
 
-    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    assert_refused(update_credits(phone, purchase), 503, "ERR_5005")
     assert payload().problem == "expiresDate"
 
 
 def test_concurrent_equal_payloads_are_one_row(committed, sandbox):
     store, phone = AppStore(sandbox), Phone().sign_in()
-    bought = store.buy(TEN, phone=phone, override={"bundleId": None})
-    body = {"signed_transaction": bought["signed_transaction"]}
+    purchase = store.buy(TEN, phone=phone, override={"bundleId": None})
+    body = {"signed_transaction": purchase["signed_transaction"]}
 
     answers = at_once(*[lambda: phone.post("update-credits", body)] * 8)
 
     assert {answer.status_code for answer in answers} == {503}
-    [row] = UnreadablePayload.objects.filter(transaction_id=bought["transaction_id"])
+    [row] = UnreadablePayload.objects.filter(transaction_id=purchase["transaction_id"])
     assert row.times == 8
 
 
@@ -159,15 +158,15 @@ def test_concurrent_equal_payloads_are_one_row(committed, sandbox):
 
 
 def test_a_notification_with_an_unreadable_purchase_is_stored_and_repeated(phone, store, odd):
-    told = store.buy(TEN, phone=phone, override=odd)
+    event = store.buy(TEN, phone=phone, override=odd)
 
     for _ in range(2):
-        assert_refused(deliver(told), 503, "ERR_5005")
+        assert_refused(deliver(event), 503, "ERR_5005")
 
     assert (payload().kind, payload().times) == (PayloadKind.NOTIFICATION, 2)
-    assert payload().key == f"notification {told['notification_uuid']}"
+    assert payload().key == f"notification {event['notification_uuid']}"
     assert payload().problem.startswith("signedTransactionInfo: ")
-    assert payload().signed_payload == told["signed_payload"]
+    assert payload().signed_payload == event["signed_payload"]
     assert not Notification.objects.exists()
 
 
@@ -187,57 +186,57 @@ def test_a_notification_with_an_unreadable_purchase_is_stored_and_repeated(phone
     ],
 )
 def test_an_unreadable_notification_is_stored(phone, store, odd):
-    told = store.notify("REFUND_DECLINED", store.buy(TEN, phone=phone), override=odd)
+    event = store.notify("REFUND_DECLINED", store.buy(TEN, phone=phone), override=odd)
 
-    assert_refused(deliver(told), 503, "ERR_5005")
-    assert payload().signed_payload == told["signed_payload"]
+    assert_refused(deliver(event), 503, "ERR_5005")
+    assert payload().signed_payload == event["signed_payload"]
 
 
 def test_an_unreadable_notification_without_an_id_is_stored_once(phone, store):
     odd = {"notificationUUID": "none"}
-    bought = store.buy(TEN, phone=phone)
-    told = store.notify("REFUND_DECLINED", bought, override=odd)
-    other = store.notify("REFUND", bought, override=odd)
+    purchase = store.buy(TEN, phone=phone)
+    event = store.notify("REFUND_DECLINED", purchase, override=odd)
+    other = store.notify("REFUND", purchase, override=odd)
 
-    for one in [told, told, other]:
+    for one in [event, event, other]:
         assert_refused(deliver(one), 503, "ERR_5005")
 
     rows = UnreadablePayload.objects.order_by("id")
     assert [row.times for row in rows] == [2, 1]
-    assert {row.transaction_id for row in rows} == {bought["transaction_id"]}
+    assert {row.transaction_id for row in rows} == {purchase["transaction_id"]}
 
 
 def test_unreadable_renewal_info_is_stored(phone, store):
-    told = store.subscribe(phone=phone, renewal_override={"signedDate": None})
+    event = store.subscribe(phone=phone, renewal_override={"signedDate": None})
 
-    assert_refused(deliver(told), 503, "ERR_5005")
+    assert_refused(deliver(event), 503, "ERR_5005")
     assert payload().problem == "signedRenewalInfo: signedDate"
 
 
 def test_an_unreadable_app_transaction_is_stored(phone, store, settings):
-    bought = store.buy(TEN, phone=phone)
-    told = store.notify("RESCIND_CONSENT", bought)
-    about = contents(told["signed_payload"])["appData"]
+    purchase = store.buy(TEN, phone=phone)
+    event = store.notify("RESCIND_CONSENT", purchase)
+    about = contents(event["signed_payload"])["appData"]
     # A transaction in the place of an app transaction lacks what that must say.
     about["signedAppTransactionInfo"] = store.buy(TEN, override={"bundleId": None})[
         "signed_transaction"
     ]
-    told = store.notify("RESCIND_CONSENT", bought, override={"appData": about})
+    event = store.notify("RESCIND_CONSENT", purchase, override={"appData": about})
 
-    assert_refused(deliver(told), 503, "ERR_5005")
+    assert_refused(deliver(event), 503, "ERR_5005")
     assert payload().problem == "signedAppTransactionInfo: bundleId"
 
 
 def test_an_unreadable_subscription_does_not_block_the_worker(phone, store):
     began_at = (timezone.now() - timedelta(days=40)).isoformat()
-    bought = store.subscribe(phone=phone, at=began_at)
-    deliver_and_apply(bought)
-    store.notify("DID_RENEW", bought, at=began_at)
-    renewed = store.notify("DID_RENEW", bought)
+    purchase = store.subscribe(phone=phone, at=began_at)
+    deliver_and_apply(purchase)
+    store.notify("DID_RENEW", purchase, at=began_at)
+    renewed = store.notify("DID_RENEW", purchase)
     # From now on the last period is told without its end.
     again = store.subscribe(
         phone=phone,
-        original_transaction_id=bought["transaction_id"],
+        original_transaction_id=purchase["transaction_id"],
         override={"expiresDate": None},
     )
     Subscription.objects.update(due_at=timezone.now())
@@ -253,13 +252,13 @@ def test_an_unreadable_subscription_does_not_block_the_worker(phone, store):
 
 def test_an_unreadable_payload_is_retried_until_it_can_be_read(phone, store, settings):
     """As after a release that knows more: here, the app had another number."""
-    told = store.buy(TEN, phone=phone)
+    event = store.buy(TEN, phone=phone)
     now = timezone.now()
     row = UnreadablePayload.objects.create(
-        key=f"notification {told['notification_uuid']}",
+        key=f"notification {event['notification_uuid']}",
         kind=PayloadKind.NOTIFICATION,
         problem="data",
-        signed_payload=told["signed_payload"],
+        signed_payload=event["signed_payload"],
         first_at=now,
         last_at=now,
         due_at=now,
@@ -281,14 +280,14 @@ def test_an_unreadable_payload_is_retried_until_it_can_be_read(phone, store, set
 
 @pytest.mark.parametrize("names_somebody", [True, False])
 def test_a_purchase_that_becomes_readable_is_granted_to_the_sender(phone, store, names_somebody):
-    bought = store.buy(TEN, phone=phone if names_somebody else None)
+    purchase = store.buy(TEN, phone=phone if names_somebody else None)
     now = timezone.now()
     UnreadablePayload.objects.create(
-        key=f"transaction {bought['transaction_id']}",
+        key=f"transaction {purchase['transaction_id']}",
         kind=PayloadKind.TRANSACTION,
         problem="purchaseDate",
-        transaction_id=bought["transaction_id"],
-        signed_payload=bought["signed_transaction"],
+        transaction_id=purchase["transaction_id"],
+        signed_payload=purchase["signed_transaction"],
         user_id=phone.user_id,
         first_at=now,
         last_at=now,
@@ -297,15 +296,15 @@ def test_a_purchase_that_becomes_readable_is_granted_to_the_sender(phone, store,
 
     REREAD_PAYLOADS.run_batch(now=now)
 
-    assert purchase_of(bought).user_id == phone.user_id
+    assert purchase_of(purchase).user_id == phone.user_id
     assert phone.balance() == 20
     assert payload().outcome == "read and applied"
 
 
 def test_a_renewal_that_becomes_readable_is_applied(phone, store):
-    bought = store.subscribe(phone=phone)
-    deliver_and_apply(bought)
-    off = store.notify("DID_CHANGE_RENEWAL_STATUS", bought, subtype="AUTO_RENEW_DISABLED")
+    purchase = store.subscribe(phone=phone)
+    deliver_and_apply(purchase)
+    off = store.notify("DID_CHANGE_RENEWAL_STATUS", purchase, subtype="AUTO_RENEW_DISABLED")
     now = timezone.now()
     UnreadablePayload.objects.create(
         key="renewal 1",
@@ -323,10 +322,10 @@ def test_a_renewal_that_becomes_readable_is_applied(phone, store):
 
 
 def test_a_readable_repetition_closes_the_unreadable_payload(phone, store):
-    told = store.buy(TEN, phone=phone)
+    event = store.buy(TEN, phone=phone)
     now = timezone.now()
     UnreadablePayload.objects.create(
-        key=f"notification {told['notification_uuid']}",
+        key=f"notification {event['notification_uuid']}",
         kind=PayloadKind.NOTIFICATION,
         problem="data",
         signed_payload="unreadable for ever",
@@ -334,7 +333,7 @@ def test_a_readable_repetition_closes_the_unreadable_payload(phone, store):
         last_at=now,
         due_at=now,
     )
-    deliver_and_apply(told)
+    deliver_and_apply(event)
 
     REREAD_PAYLOADS.run_batch(now=now)
 
@@ -347,12 +346,12 @@ def test_a_readable_repetition_closes_the_unreadable_payload(phone, store):
 @pytest.mark.parametrize("flaw", FLAWS)
 @pytest.mark.parametrize("odd", [{"bundleId": None}, {"signedDate": "x"}, {"purchaseDate": None}])
 def test_a_forged_payload_is_not_stored(phone, store, flaw, odd):
-    bought = store.buy(TEN, phone=phone, override=odd)
+    purchase = store.buy(TEN, phone=phone, override=odd)
     forged = store.sandbox.control(
-        "apple/forge", flaw=flaw, transaction_id=bought["transaction_id"]
+        "apple/forge", flaw=flaw, transaction_id=purchase["transaction_id"]
     )
     within = store.sandbox.control(
-        "apple/forge", flaw=flaw, notification_uuid=bought["notification_uuid"], inner=True
+        "apple/forge", flaw=flaw, notification_uuid=purchase["notification_uuid"], inner=True
     )
 
     assert_refused(phone.post("update-credits", forged), 400, "ERR_4013")
@@ -372,19 +371,19 @@ def test_another_apps_unreadable_payloads_are_not_stored(phone, store):
 def test_unreadable_payloads_of_a_disabled_environment_are_not_stored(phone, store, settings):
     settings.APPSTORE_ENVIRONMENTS = ["Production"]
     odd = {"environment": "Sandbox", "override": {"purchaseDate": "yesterday"}}
-    bought = store.buy(TEN, phone=phone, **odd)
-    body = {"signed_transaction": bought["signed_transaction"]}
+    purchase = store.buy(TEN, phone=phone, **odd)
+    body = {"signed_transaction": purchase["signed_transaction"]}
 
     assert_refused(phone.post("update-credits", body), 400, "ERR_4013")
-    assert_refused(deliver(bought), 401, "ERR_4005")
+    assert_refused(deliver(purchase), 401, "ERR_4005")
     assert not UnreadablePayload.objects.exists()
 
 
 def test_the_number_of_unreadable_payloads_is_limited(phone, store, monkeypatch):
-    monkeypatch.setattr(kept, "MAX_OPEN", 1)
+    monkeypatch.setattr(unreadable, "MAX_OPEN", 1)
     for _ in range(2):
-        bought = store.buy(TEN, phone=phone, override={"bundleId": None})
-        assert_refused(deliver(bought), 503, "ERR_5005")
+        purchase = store.buy(TEN, phone=phone, override={"bundleId": None})
+        assert_refused(deliver(purchase), 503, "ERR_5005")
 
     assert UnreadablePayload.objects.count() == 1
 
@@ -395,8 +394,8 @@ def test_the_number_of_unreadable_payloads_is_limited(phone, store, monkeypatch)
 @pytest.fixture
 def sent(phone, store):
     """The phone has sent one, and is asked to again."""
-    bought = store.buy(TEN, phone=phone, override={"purchaseDate": None})
-    assert_refused(update_credits(phone, bought), 503, "ERR_5005")
+    purchase = store.buy(TEN, phone=phone, override={"purchaseDate": None})
+    assert_refused(update_credits(phone, purchase), 503, "ERR_5005")
     return payload()
 
 

@@ -23,9 +23,9 @@ from tests.helpers.phone import Phone, assert_refused
 
 
 def test_a_purchase_grants_its_credits(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
 
-    answer = update_credits(phone, bought)
+    answer = update_credits(phone, purchase)
 
     assert answer.status_code == 200
     assert answer.json() == {
@@ -38,10 +38,10 @@ def test_a_purchase_grants_its_credits(phone, store):
 
 
 def test_a_repeated_purchase_grants_nothing_more(phone, store):
-    bought = store.buy(FIFTY, phone=phone)
-    update_credits(phone, bought)
+    purchase = store.buy(FIFTY, phone=phone)
+    update_credits(phone, purchase)
 
-    again = update_credits(phone, bought)
+    again = update_credits(phone, purchase)
 
     assert again.status_code == 200
     assert again.json() == {
@@ -53,63 +53,63 @@ def test_a_repeated_purchase_grants_nothing_more(phone, store):
 
 
 def test_a_signed_transaction_needs_no_call_to_apple(phone, store):
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     store.set_outage(status=503)
 
-    answer = phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+    answer = phone.post("update-credits", {"signed_transaction": purchase["signed_transaction"]})
 
     assert answer.json()["credits_added"] == 10
     assert store.requests_to("/inApps/") == []
 
 
 def test_each_piece_of_a_pack_grants_its_credits(phone, store):
-    bought = store.buy(TEN, phone=phone, quantity=3)
+    purchase = store.buy(TEN, phone=phone, quantity=3)
 
-    assert update_credits(phone, bought).json()["credits_added"] == 30
+    assert update_credits(phone, purchase).json()["credits_added"] == 30
 
 
 def test_the_account_token_may_be_in_upper_case(phone, store):
-    bought = store.buy(TEN, app_account_token=str(phone.user_id).upper())
+    purchase = store.buy(TEN, app_account_token=str(phone.user_id).upper())
 
-    assert update_credits(phone, bought).json()["credits_added"] == 10
+    assert update_credits(phone, purchase).json()["credits_added"] == 10
 
 
 def test_a_purchase_without_a_token_belongs_to_the_first_phone(phone, store):
-    bought = store.buy(TEN)
-    update_credits(phone, bought)
+    purchase = store.buy(TEN)
+    update_credits(phone, purchase)
 
-    assert_refused(update_credits(Phone().sign_in(), bought), 409, "ERR_4014")
+    assert_refused(update_credits(Phone().sign_in(), purchase), 409, "ERR_4014")
     assert phone.balance() == 20
 
 
 def test_a_subscription_grants_its_allowance(phone, store):
-    bought = store.buy(PREMIUM, phone=phone, type="Auto-Renewable Subscription")
+    purchase = store.buy(PREMIUM, phone=phone, type="Auto-Renewable Subscription")
 
-    assert update_credits(phone, bought).json()["credits_added"] == 60
+    assert update_credits(phone, purchase).json()["credits_added"] == 60
 
 
 def test_a_purchase_in_apples_sandbox_counts_and_is_marked(phone, store):
-    bought = store.buy(TEN, phone=phone, environment="Sandbox")
+    purchase = store.buy(TEN, phone=phone, environment="Sandbox")
 
-    assert update_credits(phone, bought).json()["credits_added"] == 10
-    assert purchase_of(bought).environment == "Sandbox"
+    assert update_credits(phone, purchase).json()["credits_added"] == 10
+    assert purchase_of(purchase).environment == "Sandbox"
     assert not Purchase.objects.revenue().exists()
 
 
 def test_sandbox_purchase_is_found_while_production_answers_401(phone, store):
     store.sandbox.control("apple/app", released=False)
-    bought = store.buy(TEN, phone=phone, environment="Sandbox")
+    purchase = store.buy(TEN, phone=phone, environment="Sandbox")
 
-    assert update_credits(phone, bought).json()["credits_added"] == 10
+    assert update_credits(phone, purchase).json()["credits_added"] == 10
 
 
 def test_apples_price_is_stored(phone, store):
-    bought = store.buy(TEN, phone=phone, storefront="TUR", price=34_990, currency="TRY")
+    purchase = store.buy(TEN, phone=phone, storefront="TUR", price=34_990, currency="TRY")
 
-    update_credits(phone, bought)
+    update_credits(phone, purchase)
 
-    purchase = purchase_of(bought)
-    assert (purchase.storefront, purchase.price_milliunits, purchase.currency) == (
+    row = purchase_of(purchase)
+    assert (row.storefront, row.price_milliunits, row.currency) == (
         "TUR",
         34_990,
         "TRY",
@@ -121,17 +121,17 @@ def test_apples_price_is_stored(phone, store):
 
 def test_another_users_token_is_refused_and_its_owner_gets_the_credits(phone, store):
     other = Phone().sign_in()
-    bought = store.buy(TEN, phone=other)
+    purchase = store.buy(TEN, phone=other)
 
-    assert_refused(update_credits(phone, bought), 409, "ERR_4014")
+    assert_refused(update_credits(phone, purchase), 409, "ERR_4014")
     assert (phone.balance(), other.balance()) == (10, 20)
 
 
 def test_a_token_of_no_user_is_refused(phone, store):
-    bought = store.buy(TEN, app_account_token=str(uuid4()))
+    purchase = store.buy(TEN, app_account_token=str(uuid4()))
 
-    assert_refused(update_credits(phone, bought), 409, "ERR_4014")
-    assert purchase_of(bought).pending_reason == "nobody"
+    assert_refused(update_credits(phone, purchase), 409, "ERR_4014")
+    assert purchase_of(purchase).pending_reason == "nobody"
 
 
 def test_a_transaction_that_apple_does_not_know_is_refused(phone, store):
@@ -141,32 +141,32 @@ def test_a_transaction_that_apple_does_not_know_is_refused(phone, store):
 
 
 def test_a_product_that_is_not_sold_here_is_refused(phone, store):
-    bought = store.buy("com.rendio.credits.1000000", phone=phone)
+    purchase = store.buy("com.rendio.credits.1000000", phone=phone)
 
-    assert_refused(update_credits(phone, bought), 400, "ERR_4015")
-    assert purchase_of(bought).pending_reason == "product"
+    assert_refused(update_credits(phone, purchase), 400, "ERR_4015")
+    assert purchase_of(purchase).pending_reason == "product"
 
 
 def test_a_product_bought_as_something_else_is_refused(phone, store):
-    bought = store.buy(TEN, phone=phone, type="Non-Consumable")
+    purchase = store.buy(TEN, phone=phone, type="Non-Consumable")
 
-    assert_refused(update_credits(phone, bought), 400, "ERR_4015")
+    assert_refused(update_credits(phone, purchase), 400, "ERR_4015")
 
 
 def test_a_refunded_purchase_is_refused(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    store.notify("REFUND", bought)
+    purchase = store.buy(TEN, phone=phone)
+    store.notify("REFUND", purchase)
 
-    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+    assert_refused(update_credits(phone, purchase), 400, "ERR_4013")
     assert phone.balance() == 10
 
 
 def test_a_purchase_refunded_after_its_grant_is_refused(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    update_credits(phone, bought)
-    deliver_and_apply(store.notify("REFUND", bought))
+    purchase = store.buy(TEN, phone=phone)
+    update_credits(phone, purchase)
+    deliver_and_apply(store.notify("REFUND", purchase))
 
-    assert_refused(update_credits(phone, bought), 400, "ERR_4013")
+    assert_refused(update_credits(phone, purchase), 400, "ERR_4013")
     assert phone.balance() == 10
 
 
@@ -191,8 +191,8 @@ def test_an_invalid_body_is_refused(phone, store, body, code):
 
 
 def test_an_id_other_than_the_signed_one_is_refused(phone, store):
-    bought = store.buy(TEN, phone=phone)
-    body = {"transaction_id": "1", "signed_transaction": bought["signed_transaction"]}
+    purchase = store.buy(TEN, phone=phone)
+    body = {"transaction_id": "1", "signed_transaction": purchase["signed_transaction"]}
 
     assert_refused(phone.post("update-credits", body), 400, "ERR_4008")
     assert phone.balance() == 10
@@ -202,10 +202,10 @@ def test_an_id_other_than_the_signed_one_is_refused(phone, store):
 
 
 def test_a_key_replays_the_first_answer(phone, store):
-    bought, key = store.buy(TEN, phone=phone), str(uuid4())
-    first = update_credits(phone, bought, Idempotency_Key=key)
+    purchase, key = store.buy(TEN, phone=phone), str(uuid4())
+    first = update_credits(phone, purchase, Idempotency_Key=key)
 
-    again = update_credits(phone, bought, Idempotency_Key=key)
+    again = update_credits(phone, purchase, Idempotency_Key=key)
 
     assert again.headers["X-Idempotent-Replay"] == "true"
     assert again.json() == first.json()
@@ -229,33 +229,33 @@ def test_an_invalid_idempotency_key_is_refused(phone, store):
 
 
 def test_a_refusal_is_not_stored_under_its_key(phone, store):
-    bought, key = store.buy(TEN, phone=phone), str(uuid4())
+    purchase, key = store.buy(TEN, phone=phone), str(uuid4())
     store.set_outage(status=503, times=1)
-    assert_refused(update_credits(phone, bought, Idempotency_Key=key), 503, "ERR_5005")
+    assert_refused(update_credits(phone, purchase, Idempotency_Key=key), 503, "ERR_5005")
 
-    assert update_credits(phone, bought, Idempotency_Key=key).json()["credits_added"] == 10
+    assert update_credits(phone, purchase, Idempotency_Key=key).json()["credits_added"] == 10
 
 
 def test_purchases_are_limited_for_each_user(phone, store, settings):
     settings.RATE_LIMITS = settings.RATE_LIMITS | {"purchases_per_user": (1, 3600)}
-    bought = store.buy(TEN, phone=phone)
-    first = update_credits(phone, bought)
+    purchase = store.buy(TEN, phone=phone)
+    first = update_credits(phone, purchase)
     assert first.headers["X-RateLimit-Limit"] == "1"
 
-    assert_refused(update_credits(phone, bought), 429, "ERR_4004")
-    assert update_credits(Phone().sign_in(), bought).status_code == 409
+    assert_refused(update_credits(phone, purchase), 429, "ERR_4004")
+    assert update_credits(Phone().sign_in(), purchase).status_code == 409
 
 
 def test_a_banned_users_purchase_waits_in_the_wallet(phone, store):
     staff = User.objects.create_user("sam", password="x", is_staff=True)
-    bought = store.buy(TEN, phone=phone)
+    purchase = store.buy(TEN, phone=phone)
     account_services.ban_user(
         user_id=phone.user_id, reason="test", acting_user_id=staff.id, now=timezone.now()
     )
 
-    deliver_and_apply(bought)
+    deliver_and_apply(purchase)
 
-    assert purchase_of(bought).credits == 10
+    assert purchase_of(purchase).credits == 10
     assert ledger_is_balanced()
 
 
@@ -285,7 +285,7 @@ def test_one_id_in_both_of_apples_environments_is_two_purchases(phone, store):
         override={"transactionId": paid["transaction_id"]},
     )
 
-    for bought in (paid, tried):
-        phone.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+    for purchase in (paid, tried):
+        phone.post("update-credits", {"signed_transaction": purchase["signed_transaction"]})
 
     assert phone.balance() == 10 + 10 + 50

@@ -36,9 +36,9 @@ def test_expiring_credits_are_listed_earliest_first_without_those_that_never_exp
     promote(4, days=9, source=Source.SUBSCRIPTION)
     promote(50, days=None)
 
-    told = phone.get("get-user-credits").json()
+    body = phone.get("get-user-credits").json()
 
-    assert told == {
+    assert body == {
         "credits_remaining": 10 + 5 + 3 + 4 + 50,
         "credits_total": 72,
         "expiring": [
@@ -61,9 +61,9 @@ def test_the_number_of_expiry_dates_is_limited(phone, promote):
     days = range(1, queries.MAX_EXPIRY_DATES + 5)
     moments = [promote(1, days=day) for day in reversed(days)][::-1]
 
-    told = phone.get("get-user-credits").json()["expiring"]
+    body = phone.get("get-user-credits").json()["expiring"]
 
-    assert [one["expires_at"] for one in told] == moments[: queries.MAX_EXPIRY_DATES]
+    assert [one["expires_at"] for one in body] == moments[: queries.MAX_EXPIRY_DATES]
 
 
 def test_expiry_dates_take_one_query(phone, promote, django_assert_num_queries):

@@ -22,8 +22,8 @@ def test_a_grant_above_the_limit_expires_at_once_in_its_own_entry(wallet, source
     wallet.grant(25, source=source)
 
     assert (wallet.balance, wallet.lots) == (30, [20, 10])
-    came, lapsed = wallet.entries[-2:]
-    assert (came.kind, came.change) == (Kind.GRANT, 25)
+    grant, lapsed = wallet.entries[-2:]
+    assert (grant.kind, grant.change) == (Kind.GRANT, 25)
     assert (lapsed.kind, lapsed.change, lapsed.reason) == (
         Kind.EXPIRY, -15, "above the maximum balance",
     )  # fmt: skip

@@ -167,9 +167,9 @@ def test_the_ledger_check_runs_when_due_and_stores_its_result():
     assert credit_services.verify_ledger_if_due(now=now)
     assert not credit_services.verify_ledger_if_due(now=now)
 
-    kept = LedgerCheck.objects.get()
-    assert (kept.discrepancies, kept.checked_at) == (0, kept.balanced_at)
-    assert kept.due_at > now
+    check = LedgerCheck.objects.get()
+    assert (check.discrepancies, check.checked_at) == (0, check.balanced_at)
+    assert check.due_at > now
 
 
 @pytest.mark.usefixtures("committed")
@@ -181,7 +181,7 @@ def test_an_unbalanced_ledger_is_stored_and_logged(monkeypatch, caplog):
 
     credit_services.verify_ledger_if_due(now=timezone.now())
 
-    kept = LedgerCheck.objects.get()
+    check = LedgerCheck.objects.get()
     LedgerCheck.objects.update(discrepancies=0)
-    assert (kept.discrepancies, kept.balanced_at) == (1, None)
+    assert (check.discrepancies, check.balanced_at) == (1, None)
     assert "ledger_differs" in caplog.text

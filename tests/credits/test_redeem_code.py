@@ -257,17 +257,17 @@ def code(committed):
 
 def test_twelve_concurrent_calls_redeem_a_code_with_four_uses_four_times(code, sandbox):
     with transaction.atomic():
-        made = make(code, max_redemptions=4)
+        code_row = make(code, max_redemptions=4)
     phones = [Phone().sign_in() for _ in range(12)]
 
     answers = at_once(*[lambda phone=phone: redeem(phone, code) for phone in phones])
 
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] * 4 + [409] * 8
-    assert Redemption.objects.filter(code=made).count() == 4
+    assert Redemption.objects.filter(code=code_row).count() == 4
     assert sorted(phone.balance() for phone in phones) == [10] * 8 + [30] * 4
-    made.refresh_from_db()
-    assert made.redemption_count == 4
+    code_row.refresh_from_db()
+    assert code_row.redemption_count == 4
     assert is_balanced()
 
 
