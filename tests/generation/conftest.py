@@ -42,6 +42,13 @@ def no_long_wait(request: pytest.FixtureRequest, settings: Any) -> None:
 
 
 @pytest.fixture
+def short_deadlines(settings: Any) -> None:
+    """Two minutes for what takes ten or thirty: each try until then costs a request."""
+    settings.JOB_START_DEADLINE_SECONDS = settings.JOB_RUN_DEADLINE_SECONDS = 120
+    settings.JOB_STORE_DEADLINE_SECONDS = 120
+
+
+@pytest.fixture
 def guest(committed: None, sandbox: Sandbox) -> Phone:
     """A committed guest with 100 credits more than the welcome grant."""
     phone = Phone().sign_in()

@@ -10,6 +10,8 @@ from tests.helpers.concurrency import at_once
 from tests.helpers.job_driver import assert_refunded, create_job
 from tests.helpers.provider_models import MODELS
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 
 def timed_out_job(phone, life, **body):
     """A job that timed out and was refunded."""

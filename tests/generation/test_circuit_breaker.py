@@ -23,6 +23,8 @@ from tests.helpers.job_driver import (
 from tests.helpers.model_ids import SORA, VEO
 from tests.helpers.phone import assert_refused
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 TROUBLES = ["submit_500", "submit_503", "submit_lost", "submit_429", "submit_403_balance"]
 
 

@@ -22,6 +22,8 @@ from tests.helpers.job_driver import (
 )
 from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 CANCELLED = JobStatus.CANCELLED
 
 

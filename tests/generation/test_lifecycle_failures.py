@@ -31,6 +31,8 @@ from tests.helpers.job_driver import (
 from tests.helpers.model_ids import SORA
 from tests.helpers.tiny_films import film
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 HANDLE = {"request_id": "id-1", "queue_position": 0}
 
 
@@ -231,9 +233,10 @@ def test_a_queue_position_beyond_an_integer_is_no_position(phone, own_fal, life)
 
 
 def test_trouble_before_the_file_does_not_use_up_the_tries_for_the_file(
-    phone, instant_provider, life
+    phone, instant_provider, life, settings
 ):
     """Polls of an unfinished result do not count as attempts to download the file."""
+    settings.JOB_STORE_DEADLINE_SECONDS = 600
     instant_provider.provider(outcome="media_404")
     job = create_job(phone)
     life.run_until_done(job, until=lambda job: job.stage == Stage.STORE)

@@ -26,6 +26,8 @@ from tests.helpers.job_driver import (
 from tests.helpers.model_ids import SORA
 from tests.helpers.phone import assert_refused
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 FIRST, SECOND = "fal-ai/sora-2/text-to-video", "fal-ai/veo3.1"
 
 

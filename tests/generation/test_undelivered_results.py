@@ -12,6 +12,8 @@ from generation.models import DeadKind, DeadLetter, DeadState, ProviderRequest, 
 from tests.generation.test_lifecycle_failures import HANDLE, a_video, own_fal
 from tests.helpers.job_driver import assert_refunded, create_job
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 __all__ = ["own_fal"]  # a fixture
 
 

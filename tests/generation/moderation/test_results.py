@@ -9,6 +9,8 @@ import pytest
 from generation.models import ProviderRequest, Stage, Violation
 from tests.helpers.job_driver import assert_completed, assert_refunded, create_job, send_webhook
 
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
 COST = Decimal("0.40")  # four seconds of Sora 2 at fal
 
 
