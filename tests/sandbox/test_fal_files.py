@@ -24,9 +24,7 @@ def video_of(sandbox, model="fal-ai/veo3.1", **arguments):
         ({}, 5, (320, 180)),
     ],
 )
-def test_a_video_plays_for_as_long_and_in_the_shape_that_was_asked(
-    sandbox, arguments, seconds, size
-):
+def test_a_video_has_the_requested_duration_and_aspect_ratio(sandbox, arguments, seconds, size):
     video, answer = video_of(sandbox, **arguments)
 
     with av.open(io.BytesIO(answer.content)) as container:
@@ -42,7 +40,7 @@ def test_a_video_plays_for_as_long_and_in_the_shape_that_was_asked(
     assert video["num_frames"] == frames == video["fps"] * seconds
 
 
-def test_a_video_can_start_before_all_of_it_is_there(sandbox):
+def test_a_video_can_be_played_while_it_downloads(sandbox):
     _, answer = video_of(sandbox)
 
     assert 0 < answer.content.index(b"moov") < answer.content.index(b"mdat")
@@ -80,7 +78,7 @@ def test_twenty_videos_at_once_are_all_made(sandbox):
 
 
 @pytest.mark.parametrize("duration", ["", "4 seconds", 0, 61, True, None, 4.5])
-def test_a_duration_that_cannot_be_made_is_refused_by_the_model(sandbox, duration):
+def test_an_unsupported_duration_is_refused(sandbox, duration):
     result = sandbox.result(sandbox.submitted(body={**sandbox.VIDEO, "duration": duration}))
 
     assert result.status_code == 422
@@ -88,7 +86,7 @@ def test_a_duration_that_cannot_be_made_is_refused_by_the_model(sandbox, duratio
 
 
 @pytest.mark.parametrize("ratio", ["", "16x9", "0:1", "9:1", 1.5])
-def test_a_shape_that_cannot_be_made_is_refused_by_the_model(sandbox, ratio):
+def test_an_unsupported_aspect_ratio_is_refused(sandbox, ratio):
     result = sandbox.result(sandbox.submitted(body={**sandbox.VIDEO, "aspect_ratio": ratio}))
 
     assert result.status_code == 422
@@ -108,7 +106,7 @@ def test_a_shape_that_cannot_be_made_is_refused_by_the_model(sandbox, ratio):
         ("someone/own/text-to-image", {}, (320, 180)),
     ],
 )
-def test_a_model_that_draws_makes_jpegs(sandbox, model, arguments, size):
+def test_an_image_model_makes_jpegs(sandbox, model, arguments, size):
     job = sandbox.submitted(
         model=model, body={"prompt": "A cat", "num_images": 2, "seed": 7, **arguments}
     )
@@ -126,7 +124,7 @@ def test_a_model_that_draws_makes_jpegs(sandbox, model, arguments, size):
 
 
 @pytest.mark.parametrize("model", ["fal-ai/veo3.1/image-to-video", "fal-ai/flux-video/dev"])
-def test_a_model_that_says_video_makes_one(sandbox, model):
+def test_a_video_model_makes_videos(sandbox, model):
     assert "video" in sandbox.result(sandbox.submitted(model=model)).json()
 
 
@@ -146,7 +144,7 @@ def video(sandbox):
         ("bytes=-99999999", slice(0, None)),
     ],
 )
-def test_a_byte_range_is_that_part_of_the_file(sandbox, video, asked, part):
+def test_a_byte_range_returns_that_part_of_the_file(sandbox, video, asked, part):
     described, whole = video
 
     answer = sandbox.http.get(described["url"], headers={"Range": asked})
@@ -171,7 +169,7 @@ def test_a_byte_range_beyond_the_file_is_refused(sandbox, video, asked):
 
 
 @pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=-"])
-def test_what_is_no_single_byte_range_gets_all_of_it(sandbox, video, asked):
+def test_other_range_headers_return_the_whole_file(sandbox, video, asked):
     described, whole = video
 
     answer = sandbox.http.get(described["url"], headers={"Range": asked})

@@ -195,7 +195,7 @@ def test_the_official_client_sees_a_refused_prompt_as_an_error(story):
     assert body["detail"][0]["type"] == "content_policy_violation"
 
 
-def test_the_official_client_asked_nothing_that_the_sandbox_does_not_know(story):
+def test_the_official_client_calls_only_known_endpoints(story):
     answers = {request["answered"] for request in story["asked"]}
 
     # 400: the late cancellation; 422: the refused prompt.

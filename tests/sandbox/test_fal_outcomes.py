@@ -76,7 +76,7 @@ def test_a_refused_submission_runs_nothing(sandbox, outcome, status):
     assert sandbox.submit().status_code == 200
 
 
-def test_an_empty_balance_is_told_in_fals_words(sandbox):
+def test_an_empty_balance_is_refused_with_fals_message(sandbox):
     sandbox.fal(outcome="submit_403_balance")
 
     detail = sandbox.submit().json()["detail"]
@@ -84,7 +84,7 @@ def test_an_empty_balance_is_told_in_fals_words(sandbox):
     assert detail.startswith("User is locked. Reason: Exhausted balance.")
 
 
-def test_too_many_requests_say_when_to_come_again(sandbox):
+def test_a_429_has_retry_after(sandbox):
     sandbox.fal(outcome="submit_429")
 
     assert sandbox.submit().headers["retry-after"] == "1"
@@ -102,7 +102,7 @@ def test_a_submission_that_times_out_is_never_answered_and_runs_nothing(sandbox)
     assert sandbox.jobs() == []
 
 
-def test_a_lost_submission_cuts_the_line_and_runs_all_the_same(sandbox, receiver, raw_submit):
+def test_a_lost_submission_drops_the_connection_and_runs(sandbox, receiver, raw_submit):
     sandbox.fal(outcome="submit_lost", times=1)
 
     connection = raw_submit(model=f"{sandbox.MODEL}?fal_webhook={receiver.url}")
@@ -124,7 +124,7 @@ def test_a_lost_submission_is_a_protocol_error_to_an_http_client(sandbox):
     assert len(sandbox.jobs()) == 1
 
 
-def test_status_500_hides_the_status_of_a_job_that_runs_well(sandbox, receiver):
+def test_status_500_does_not_stop_the_job(sandbox, receiver):
     sandbox.fal(outcome="status_500")
     job = sandbox.submitted(webhook=receiver.url)
 
@@ -134,7 +134,7 @@ def test_status_500_hides_the_status_of_a_job_that_runs_well(sandbox, receiver):
     assert sandbox.get(job["response_url"]).status_code == 200
 
 
-def test_an_unheard_of_status_comes_once_and_the_job_goes_on(sandbox):
+def test_an_unknown_status_comes_once_and_the_job_continues(sandbox):
     sandbox.fal(outcome="status_unknown")
     job = sandbox.submitted()
 
@@ -146,7 +146,7 @@ def test_an_unheard_of_status_comes_once_and_the_job_goes_on(sandbox):
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("result_500", 500), ("result_404", 404)])
-def test_a_result_may_be_out_of_reach_though_the_job_ran_well(sandbox, receiver, outcome, status):
+def test_a_result_may_be_unavailable_after_a_completed_job(sandbox, receiver, outcome, status):
     sandbox.fal(outcome=outcome)
     job = sandbox.submitted(webhook=receiver.url)
 
@@ -155,7 +155,7 @@ def test_a_result_may_be_out_of_reach_though_the_job_ran_well(sandbox, receiver,
     assert receiver.first()["status"] == "OK"
 
 
-def test_a_file_that_is_gone_is_not_found(sandbox):
+def test_a_deleted_file_is_404(sandbox):
     sandbox.fal(outcome="media_404")
 
     url = sandbox.result(sandbox.submitted()).json()["video"]["url"]
@@ -163,7 +163,7 @@ def test_a_file_that_is_gone_is_not_found(sandbox):
     assert sandbox.http.get(url).status_code == 404
 
 
-def test_a_truncated_file_ends_before_its_promised_length(sandbox):
+def test_a_truncated_file_ends_before_its_content_length(sandbox):
     sandbox.fal(outcome="media_truncated")
     video = sandbox.result(sandbox.submitted()).json()["video"]
 
@@ -177,7 +177,7 @@ def test_a_truncated_file_ends_before_its_promised_length(sandbox):
     assert received[4:8] == b"ftyp"
 
 
-def test_a_huge_file_goes_on_and_on_and_does_not_say_how_long(sandbox):
+def test_a_huge_file_has_no_end_and_no_content_length(sandbox):
     sandbox.fal(outcome="media_huge")
     video = sandbox.result(sandbox.submitted()).json()["video"]
 
@@ -192,7 +192,7 @@ def test_a_huge_file_goes_on_and_on_and_does_not_say_how_long(sandbox):
     assert received > 32 * 1024**2
 
 
-def test_a_file_that_is_no_video_only_says_it_is_one(sandbox):
+def test_an_invalid_video_has_a_video_content_type(sandbox):
     sandbox.fal(outcome="media_not_video")
     video = sandbox.result(sandbox.submitted()).json()["video"]
 
@@ -202,13 +202,13 @@ def test_a_file_that_is_no_video_only_says_it_is_one(sandbox):
     assert b"ftyp" not in answer.content
 
 
-def test_an_outcome_lasts_for_as_many_submissions_as_it_was_given(sandbox):
+def test_an_outcome_applies_to_its_number_of_submissions(sandbox):
     sandbox.fal(outcome="submit_500", times=2)
 
     assert [sandbox.submit().status_code for _ in range(3)] == [500, 500, 200]
 
 
-def test_an_outcome_without_a_count_lasts_until_it_is_changed(sandbox):
+def test_an_outcome_without_a_count_applies_until_it_is_changed(sandbox):
     sandbox.fal(outcome="submit_500")
     before = [sandbox.submit().status_code for _ in range(3)]
 
@@ -218,7 +218,7 @@ def test_an_outcome_without_a_count_lasts_until_it_is_changed(sandbox):
     assert sandbox.submit().status_code == 200
 
 
-def test_an_outcome_for_one_model_leaves_the_others_alone(sandbox):
+def test_an_outcome_for_one_model_does_not_affect_others(sandbox):
     sandbox.fal(outcome="submit_500", model="fal-ai/veo3.1", times=1)
 
     assert sandbox.submit(model=sandbox.MODEL).status_code == 200
@@ -234,7 +234,7 @@ def test_a_refused_caller_does_not_use_up_an_outcome(sandbox):
     assert sandbox.submit().status_code == 500
 
 
-def test_an_outcome_keeps_the_pace_and_a_pace_the_outcome(sandbox):
+def test_outcome_and_timing_are_set_independently(sandbox):
     sandbox.fal(queue_seconds=60)
     sandbox.fal(outcome="hang")
 
@@ -244,7 +244,7 @@ def test_an_outcome_keeps_the_pace_and_a_pace_the_outcome(sandbox):
     assert settings["outcome"] == "hang"
 
 
-def test_stopping_does_not_wait_for_those_who_are_never_answered(own_process):
+def test_the_sandbox_stops_while_requests_hang(own_process):
     process, sandbox, _ = own_process
     sandbox.fal(outcome="submit_timeout")
     host, port = sandbox.url.removeprefix("http://").split(":")

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 import pytest
 
 
-def test_a_submission_is_answered_with_the_addresses_of_its_job(sandbox):
+def test_a_submission_returns_the_urls_of_its_job(sandbox):
     job = sandbox.submitted()
 
     base = f"{sandbox.url}/fal/queue/fal-ai/sora-2/requests/{job['request_id']}"
@@ -20,7 +20,7 @@ def test_a_submission_is_answered_with_the_addresses_of_its_job(sandbox):
     }
 
 
-def test_addresses_follow_the_front_that_the_caller_used(sandbox):
+def test_urls_have_the_host_that_the_caller_used(sandbox):
     job = sandbox.submitted(
         headers={
             "Host": "queue.example:8443",
@@ -43,7 +43,7 @@ def _direct(sandbox, job):
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer abc", "Key", "Basic abc"])
-def test_without_a_key_nothing_is_taken(sandbox, authorization):
+def test_a_call_without_a_key_is_refused(sandbox, authorization):
     headers = {"Authorization": authorization} if authorization else {}
 
     refused = sandbox.http.post(f"/fal/queue/{sandbox.MODEL}", json=sandbox.VIDEO, headers=headers)
@@ -53,14 +53,14 @@ def test_without_a_key_nothing_is_taken(sandbox, authorization):
     assert sandbox.submit().status_code == 200
 
 
-def test_what_is_no_model_id_is_not_found(sandbox):
+def test_an_invalid_model_id_is_404(sandbox):
     answer = sandbox.submit(model="sora")
 
     assert answer.status_code == 404
     assert answer.json() == {"detail": 'Application "sora" not found'}
 
 
-def test_a_body_that_is_no_json_object_is_a_bad_request(sandbox):
+def test_a_body_that_is_not_a_json_object_is_400(sandbox):
     answer = sandbox.submit(body=[1])
 
     assert answer.status_code == 400
@@ -68,7 +68,7 @@ def test_a_body_that_is_no_json_object_is_a_bad_request(sandbox):
     assert sandbox.jobs() == []
 
 
-def test_a_job_waits_then_runs_then_is_complete(sandbox):
+def test_a_job_is_queued_then_running_then_completed(sandbox):
     sandbox.fal(queue_seconds=0.3, run_seconds=0.3)
     job = sandbox.submitted()
 
@@ -93,7 +93,7 @@ def test_a_job_waits_then_runs_then_is_complete(sandbox):
     }
 
 
-def test_the_queue_position_counts_those_ahead_for_the_same_app(sandbox):
+def test_the_queue_position_counts_earlier_jobs_of_the_app(sandbox):
     sandbox.fal(queue_seconds=60)
 
     positions = [
@@ -117,7 +117,7 @@ def test_a_queue_longer_than_the_caller_allows_is_refused_with_429(sandbox):
 
 
 @pytest.mark.parametrize("wanted", ["1", "true", "True"])
-def test_logs_come_when_they_are_asked_for(sandbox, wanted):
+def test_logs_are_returned_on_request(sandbox, wanted):
     job = sandbox.submitted()
     sandbox.completed(job)
 
@@ -149,7 +149,7 @@ def test_a_model_without_progress_logs_has_none(sandbox):
     assert sandbox.completed(sandbox.submitted()).json()["logs"] == []
 
 
-def test_the_stream_tells_each_change_and_closes_after_the_last(sandbox):
+def test_the_stream_sends_each_change_and_closes_after_the_last(sandbox):
     sandbox.fal(queue_seconds=0.2, run_seconds=0.4)
     job = sandbox.submitted()
 
@@ -167,7 +167,7 @@ def test_the_stream_tells_each_change_and_closes_after_the_last(sandbox):
     assert len(events[-1]["logs"]) == 6
 
 
-def test_a_result_that_is_not_there_yet_is_refused(sandbox):
+def test_the_result_of_a_running_job_is_refused(sandbox):
     sandbox.fal(run_seconds=60)
 
     early = sandbox.get(sandbox.submitted()["response_url"])
@@ -204,7 +204,7 @@ def test_a_job_answers_under_its_app_its_whole_id_and_with_a_response_suffix(san
         ("fal-ai/veo3.1", "fal-ai/veo3.1"),
     ],
 )
-def test_a_job_is_asked_for_under_the_app_of_its_model(sandbox, model, app):
+def test_a_job_is_found_under_the_app_of_its_model(sandbox, model, app):
     job = sandbox.submitted(model=model)
 
     path = urlsplit(job["response_url"]).path
@@ -238,7 +238,7 @@ def test_a_cancelled_job_leaves_the_queue_and_ends_as_cancelled(sandbox, receive
     assert told["payload"] == result.json()
 
 
-def test_a_running_job_may_be_asked_to_stop_and_finishes_all_the_same(sandbox):
+def test_a_running_job_may_finish_despite_a_cancellation(sandbox):
     sandbox.fal(run_seconds=0.4)
     job = sandbox.submitted()
 
@@ -254,7 +254,7 @@ def test_a_running_job_stops_where_the_provider_allows_it(sandbox):
     assert sandbox.result(job).status_code == 499
 
 
-def test_cancelling_comes_too_late_for_a_finished_job(sandbox):
+def test_a_finished_job_cannot_be_cancelled(sandbox):
     job = sandbox.submitted()
     sandbox.completed(job)
 
@@ -271,7 +271,7 @@ def test_cancelling_an_unknown_job_is_not_found(sandbox):
     assert answer.json() == {"status": "NOT_FOUND"}
 
 
-def test_a_mistake_in_the_input_shows_only_in_the_result(sandbox):
+def test_invalid_input_is_reported_only_in_the_result(sandbox):
     job = sandbox.submitted(body={"duration": 4})
 
     status, result = sandbox.completed(job).json(), sandbox.result(job)

@@ -30,7 +30,7 @@ def age(delivery):
     return delivery["at"] - int(delivery["headers"]["X-Fal-Webhook-Timestamp"])
 
 
-def test_the_end_of_a_job_is_told_once_with_its_result(sandbox, receiver):
+def test_a_webhook_is_sent_once_with_the_result(sandbox, receiver):
     job = sandbox.submitted(webhook=receiver.url)
 
     told = receiver.first()
@@ -63,7 +63,7 @@ def test_the_key_set_survives_a_reset(sandbox):
     assert sandbox.http.get("/fal/jwks.json").json() == before
 
 
-def test_a_failure_is_told_with_the_models_own_words(sandbox, receiver):
+def test_a_failure_webhook_has_the_models_message(sandbox, receiver):
     sandbox.fal(outcome="content_policy")
     job = sandbox.submitted(webhook=receiver.url)
 
@@ -73,7 +73,7 @@ def test_a_failure_is_told_with_the_models_own_words(sandbox, receiver):
     assert told["payload"] == sandbox.result(job).json()
 
 
-def test_a_webhook_that_is_not_accepted_comes_again_ever_later(sandbox, receiver):
+def test_a_refused_webhook_is_retried_with_growing_delays(sandbox, receiver):
     receiver.answers = [500, 401, 200]
     sandbox.submitted(webhook=receiver.url)
 
@@ -84,7 +84,7 @@ def test_a_webhook_that_is_not_accepted_comes_again_ever_later(sandbox, receiver
     assert 0.4 < first < second
 
 
-def test_a_redirect_loses_a_webhook_for_ever(sandbox, receiver):
+def test_a_redirected_webhook_is_not_retried(sandbox, receiver):
     receiver.answers = [302]
     first = sandbox.submitted(webhook=receiver.url)
     receiver.wait_for(1)
@@ -99,7 +99,7 @@ def test_a_redirect_loses_a_webhook_for_ever(sandbox, receiver):
 
 
 @pytest.mark.parametrize("control", [{"outcome": "webhook_lost", "times": 1}, {"webhooks": False}])
-def test_a_webhook_that_is_lost_never_comes(sandbox, receiver, control):
+def test_a_lost_webhook_is_never_sent(sandbox, receiver, control):
     sandbox.fal(**control)
     silent = sandbox.submitted(webhook=receiver.url)
     assert sandbox.result(silent).status_code == 200

@@ -78,7 +78,7 @@ def test_runways_client_cancels_and_then_finds_nothing(sandbox, runway):
     [{"ratio": "wide"}, {"duration": 11}, {"duration": 1}, {"prompt_text": "x" * 1001},
      {"prompt_text": ""}],
 )  # fmt: skip
-def test_runways_client_is_refused_what_is_wrong(runway, mistake):
+def test_runways_client_gets_400_for_invalid_input(runway, mistake):
     with pytest.raises(runwayml.BadRequestError):
         create(runway, **mistake)
 
@@ -155,7 +155,7 @@ def test_replicates_client_knows_each_refusal(sandbox, predictions, outcome, sta
     assert refused.value.status == status
 
 
-def test_replicates_own_check_believes_the_webhook_and_no_forged_one(
+def test_replicates_client_verifies_a_webhook_and_refuses_a_forged_one(
     sandbox, predictions, receiver
 ):
     secret = WebhookSigningSecret(

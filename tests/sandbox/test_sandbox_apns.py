@@ -37,7 +37,7 @@ def send(sandbox):
         yield send
 
 
-def test_what_is_well_formed_is_taken_and_remembered(sandbox, send):
+def test_a_valid_push_is_accepted_and_recorded(sandbox, send):
     apns_id = str(uuid4())
 
     taken = send(id=apns_id, priority="10", expiration="1795248215", collapse_id="a job")
@@ -71,13 +71,13 @@ def test_what_is_well_formed_is_taken_and_remembered(sandbox, send):
         ({"ours": signed(iat=int(time.time()) - 3700)}, (403, "ExpiredProviderToken")),
     ],
 )
-def test_what_is_not_is_refused_by_apples_word_for_it(send, fault, expected):
+def test_an_invalid_push_is_refused_with_apples_reason(send, fault, expected):
     status, told = send(**fault)
 
     assert (status, told["reason"]) == expected
 
 
-def test_a_phone_is_gone_when_it_is_told_to_be(sandbox, send):
+def test_a_token_can_be_set_to_unregistered(sandbox, send):
     sandbox.control("apns", token=TOKEN.upper(), status=410, reason="Unregistered", times=1)
 
     status, told = send()
@@ -87,7 +87,7 @@ def test_a_phone_is_gone_when_it_is_told_to_be(sandbox, send):
     assert send() == (200, {})
 
 
-def test_without_a_token_it_is_about_all_of_them_until_it_is_ended(sandbox, send):
+def test_a_control_without_a_token_applies_to_all_tokens(sandbox, send):
     sandbox.control("apns", status=503, reason="Shutdown")
     assert send() == send(token="ab" * 32) == (503, {"reason": "Shutdown"})
 
@@ -96,11 +96,11 @@ def test_without_a_token_it_is_about_all_of_them_until_it_is_ended(sandbox, send
     assert send() == (200, {})
 
 
-def test_http_1_is_not_spoken_here(sandbox):
+def test_http_1_is_refused(sandbox):
     assert sandbox.http.post(f"/apns/3/device/{TOKEN}").status_code == 505
 
 
-def test_a_control_that_says_no_reason_is_refused(sandbox):
+def test_a_control_without_a_reason_is_refused(sandbox):
     answer = sandbox.http.post("/control/apns", json={"status": 410})
 
     assert (answer.status_code, answer.json()["error"]) == (400, "reason is missing.")

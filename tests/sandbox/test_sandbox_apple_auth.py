@@ -165,7 +165,7 @@ def test_a_client_that_has_the_old_key_set_finds_the_new_key(apple):
     assert apple.admit(apple.identity_token())["sub"] == SUB
 
 
-def test_a_rotation_can_drop_all_that_signed_before(apple):
+def test_a_rotation_can_drop_all_earlier_keys(apple):
     first = apple.identity_token()
     apple.sandbox.control("apple/rotate-keys")
     second = apple.identity_token()
@@ -191,7 +191,7 @@ def test_the_key_set_survives_a_reset(apple):
 # Identity tokens
 
 
-def test_an_identity_token_verifies_and_says_who_it_is(apple):
+def test_an_identity_token_verifies_and_names_the_subject(apple):
     answer = apple.sign_in(email="ada@example.com")
 
     claims = apple.admit(answer["identity_token"])
@@ -215,7 +215,7 @@ def test_an_identity_token_verifies_and_says_who_it_is(apple):
     }
 
 
-def test_what_was_not_given_is_not_in_the_token(apple):
+def test_omitted_claims_are_not_in_the_token(apple):
     token = apple.sandbox.control("apple/identity", sub=SUB)["identity_token"]
 
     claims = apple.verify(token)
@@ -226,7 +226,7 @@ def test_what_was_not_given_is_not_in_the_token(apple):
 @pytest.mark.parametrize(
     ("given", "private"), [(True, True), (False, True), ("true", "true"), ("false", "true")]
 )
-def test_flags_come_in_the_form_that_was_asked_for(apple, given, private):
+def test_boolean_claims_have_the_requested_form(apple, given, private):
     claims = apple.admit(apple.identity_token(email=RELAYED, email_verified=given))
 
     assert claims["email_verified"] is given or claims["email_verified"] == given
@@ -234,7 +234,7 @@ def test_flags_come_in_the_form_that_was_asked_for(apple, given, private):
     assert type(claims["is_private_email"]) is type(given)
 
 
-def test_a_token_can_be_made_out_to_another_app(apple):
+def test_a_token_can_name_another_app(apple):
     token = apple.identity_token(audience="com.example.other")
 
     assert apple.verify(token, audience="com.example.other")["sub"] == SUB
@@ -284,7 +284,7 @@ def test_a_payload_that_was_tampered_with_does_not_verify(apple):
         apple.admit(f"{header}.{part(claims | {'sub': 'someone-else'})}.{signature}")
 
 
-def test_an_hs256_token_is_signed_with_what_a_careless_server_would_take(apple):
+def test_an_hs256_token_is_signed_with_the_public_key(apple):
     signed, _, signature = apple.identity_token(algorithm="HS256").rpartition(".")
 
     token = apple.identity_token()
@@ -295,7 +295,7 @@ def test_an_hs256_token_is_signed_with_what_a_careless_server_would_take(apple):
     assert base64.urlsafe_b64decode(signature + "=") == expected
 
 
-def test_a_token_without_algorithm_has_all_but_a_signature(apple):
+def test_a_token_with_algorithm_none_has_no_signature(apple):
     token = apple.identity_token(algorithm="none")
 
     assert token.endswith(".")
@@ -303,7 +303,7 @@ def test_a_token_without_algorithm_has_all_but_a_signature(apple):
     assert unverified(token)["sub"] == SUB
 
 
-def test_an_expired_token_was_good_once(apple):
+def test_an_expired_token_has_a_valid_signature(apple):
     claims = unverified(apple.identity_token(expires_in=-60))
 
     assert claims["iat"] == claims["auth_time"] < claims["exp"] < time.time()
@@ -329,19 +329,19 @@ def test_a_code_is_exchanged_for_tokens(apple):
     assert (claims["sub"], claims["email"]) == (SUB, RELAYED)
 
 
-def test_a_code_is_good_once(apple):
+def test_a_code_is_accepted_once(apple):
     code = apple.code()
 
     assert apple.exchange(code).status_code == 200
     assert refused(apple.exchange(code), "invalid_grant")
 
 
-def test_a_code_is_good_for_its_time(apple):
+def test_a_code_expires(apple):
     assert refused(apple.exchange(apple.code(code_expires_in=0)), "invalid_grant")
     assert apple.exchange(apple.code(code_expires_in=300)).status_code == 200
 
 
-def test_a_code_is_good_for_the_app_it_was_given_to(apple):
+def test_a_code_is_accepted_only_for_its_app(apple):
     code = apple.code()
     other = "com.example.other"
 
@@ -357,7 +357,7 @@ def test_the_code_of_a_forged_token_is_genuine(apple):
     assert apple.admit(tokens["id_token"])["sub"] == SUB
 
 
-def test_a_refresh_token_is_good_again_and_gets_no_further_one(apple):
+def test_a_refresh_token_can_be_reused_and_is_not_rotated(apple):
     first = apple.exchanged()
 
     second, third = (apple.refresh(first["refresh_token"]) for _ in range(2))
@@ -430,7 +430,7 @@ def test_json_is_not_a_form(apple):
     ],
     ids=lambda secret: str(jwt.get_unverified_header(secret)) if len(secret) > 9 else secret,
 )
-def test_a_client_secret_must_say_what_apple_asks_for(apple, secret):
+def test_an_invalid_client_secret_is_refused(apple, secret):
     code, token = apple.code(), apple.exchanged()["refresh_token"]
 
     assert refused(apple.exchange(code, client_secret=secret), "invalid_client")
@@ -441,7 +441,7 @@ def test_a_client_secret_must_say_what_apple_asks_for(apple, secret):
 # Revocation
 
 
-def test_a_revoked_refresh_token_is_good_for_nothing(apple):
+def test_a_revoked_refresh_token_is_refused(apple):
     token, other = (apple.exchanged()["refresh_token"] for _ in range(2))
 
     answer = apple.revoke(token, token_type_hint="refresh_token")
@@ -459,7 +459,7 @@ def test_revoking_the_access_token_ends_the_refresh_token_too(apple):
     assert refused(apple.refresh(tokens["refresh_token"]), "invalid_grant")
 
 
-def test_every_revocation_is_told_with_whom_it_hit(apple):
+def test_every_revocation_is_listed_with_its_subject(apple):
     token = apple.exchanged()["refresh_token"]
     apple.revoke(token, token_type_hint="refresh_token")
     apple.revoke(token)
@@ -557,7 +557,7 @@ def test_a_flawed_notice_does_not_verify(apple, receiver, flaw, error):
     assert apple.read_notice(genuine)[1]["type"] == "account-delete"
 
 
-def test_a_notice_tells_how_it_was_taken_and_does_not_come_again(apple, receiver):
+def test_a_notice_returns_the_receivers_status_and_is_not_retried(apple, receiver):
     receiver.answers = [500, 302]
 
     told = [apple.notify(type="consent-revoked", url=receiver.url) for _ in range(3)]
@@ -566,13 +566,13 @@ def test_a_notice_tells_how_it_was_taken_and_does_not_come_again(apple, receiver
     assert len(receiver.deliveries) == 3
 
 
-def test_a_notice_that_nobody_takes_has_no_status(apple):
+def test_a_notice_without_a_receiver_has_no_status(apple):
     told = apple.notify(type="consent-revoked", url="http://127.0.0.1:1/")
 
     assert told["delivered_status"] is None
 
 
-def test_with_the_consent_the_persons_tokens_end(apple, receiver):
+def test_withdrawn_consent_ends_the_tokens(apple, receiver):
     mine = apple.exchanged()["refresh_token"]
     anothers = apple.exchanged(sub="someone-else")["refresh_token"]
     apple.notify(type="consent-revoked", url=receiver.url, bad_signature=True)
@@ -610,7 +610,7 @@ def test_it_serves_the_app_that_its_environment_names(own_app, receiver):
 # Outages and the record
 
 
-def test_in_an_outage_nothing_of_it_answers(apple):
+def test_no_call_succeeds_during_an_outage(apple):
     code, token = apple.code(), apple.exchanged()["refresh_token"]
 
     def all_three():
@@ -630,7 +630,7 @@ def test_in_an_outage_nothing_of_it_answers(apple):
     assert all_three() == [200, 200, 200]
 
 
-def test_an_outage_lasts_for_as_many_calls_as_it_was_given(apple):
+def test_an_outage_applies_to_its_number_of_calls(apple):
     code = apple.code()
 
     apple.sandbox.control("apple/outage", service="auth", times=2)
@@ -638,13 +638,13 @@ def test_an_outage_lasts_for_as_many_calls_as_it_was_given(apple):
     assert [apple.exchange(code).status_code for _ in range(3)] == [503, 503, 200]
 
 
-def test_an_outage_of_device_check_is_none_of_sign_in(apple):
+def test_an_outage_of_device_check_does_not_affect_sign_in(apple):
     apple.sandbox.control("apple/outage", service="devicecheck")
 
     assert apple.exchange(apple.code()).status_code == 200
 
 
-def test_requests_are_remembered_without_their_secrets(apple):
+def test_requests_are_recorded_without_secrets(apple):
     code = apple.code()
     tokens = apple.exchange(code).json()
     apple.refresh(tokens["refresh_token"])

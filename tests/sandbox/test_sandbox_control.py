@@ -4,7 +4,7 @@ import sys
 import pytest
 
 
-def test_every_request_to_a_provider_is_remembered_with_its_answer(sandbox):
+def test_every_provider_request_is_recorded_with_its_response(sandbox):
     job = sandbox.submitted(params={"fal_webhook": "http://127.0.0.1:1/"})
     sandbox.get("/fal/queue/fal-ai/sora-2/requests/nobody/status", params={"logs": "1"})
     sandbox.http.post("/apple/devicecheck/v1/query_two_bits", content=b"no JSON")
@@ -22,7 +22,7 @@ def test_every_request_to_a_provider_is_remembered_with_its_answer(sandbox):
     assert submission["at"] < poll["at"] < query["at"]
 
 
-def test_without_a_provider_all_that_was_asked_is_listed(sandbox):
+def test_all_requests_are_listed_without_a_provider_filter(sandbox):
     sandbox.submitted()
     sandbox.http.post("/apple/devicecheck/v1/query_two_bits")
 
@@ -39,7 +39,7 @@ def test_without_a_provider_all_that_was_asked_is_listed(sandbox):
         ("0123456789", "0123456789 …"),
     ],
 )
-def test_a_key_is_remembered_by_its_end_alone(sandbox, authorization, remembered):
+def test_only_the_end_of_a_key_is_recorded(sandbox, authorization, remembered):
     sandbox.http.post("/fal/queue/a/b", json={}, headers={"Authorization": authorization})
 
     (asked,) = sandbox.requests()
@@ -61,7 +61,7 @@ def test_what_runs_is_finished_on_demand(sandbox, receiver, plan):
     assert sandbox.control("finish", provider="fal") == {"finished": 0}
 
 
-def test_a_job_is_listed_with_what_was_asked(sandbox):
+def test_a_job_is_listed_with_its_input(sandbox):
     job = sandbox.submitted(webhook="http://127.0.0.1:1/hook")
     sandbox.completed(job)
 
@@ -139,7 +139,7 @@ def test_a_reset_forgets_everything(sandbox, receiver):
         ("apple/outage", {"service": "devicecheck", "status": 500, "times": 0}, "times"),
     ],
 )
-def test_a_control_that_is_not_understood_is_refused_by_name(sandbox, control, body, named):
+def test_an_unknown_control_field_is_refused_by_name(sandbox, control, body, named):
     refused = sandbox.http.post(f"/control/{control}", json=body)
 
     assert refused.status_code == 400
@@ -155,12 +155,12 @@ def test_a_control_must_be_a_json_object(sandbox, content):
 
 
 @pytest.mark.parametrize("query", ["provider=pika", "providr=fal"])
-def test_a_listing_for_someone_unknown_is_refused(sandbox, query):
+def test_a_list_with_an_unknown_filter_is_refused(sandbox, query):
     for listing in ("requests", "jobs"):
         assert sandbox.http.get(f"/control/{listing}?{query}").status_code == 400
 
 
-def test_it_says_one_line_when_it_listens_and_then_is_quiet(own_process):
+def test_the_sandbox_prints_one_line_when_it_listens(own_process):
     process, sandbox, line = own_process
     sandbox.submitted()
     sandbox.get("/nowhere")
@@ -172,7 +172,7 @@ def test_it_says_one_line_when_it_listens_and_then_is_quiet(own_process):
     assert (output, errors, process.returncode) == ("", "", 0)
 
 
-def test_a_port_that_is_taken_is_named_in_one_line(sandbox):
+def test_a_port_in_use_is_reported_in_one_line(sandbox):
     port = sandbox.url.rsplit(":", 1)[1]
 
     second = subprocess.run(  # noqa: S603

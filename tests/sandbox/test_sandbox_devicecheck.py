@@ -34,7 +34,7 @@ def ask(sandbox):
     return send
 
 
-def test_bits_that_were_never_set_are_told_in_plain_text(ask):
+def test_unset_bits_are_answered_in_plain_text(ask):
     answer = ask("query_two_bits")
 
     assert answer.status_code == 200
@@ -57,7 +57,7 @@ def test_bits_read_as_they_were_last_set(ask):
     }
 
 
-def test_the_bits_of_one_device_are_not_anothers(ask):
+def test_bits_are_separate_for_each_device(ask):
     ask("update_two_bits", "sandbox-1", bit0=True, bit1=False)
 
     assert ask("query_two_bits", "sandbox-1").json()["bit0"] is True
@@ -104,7 +104,7 @@ def test_a_token_names_one_device_however_it_is_encoded(ask, name):
         f"Bearer {jwt(claims={'exp': int(time.time()) - 10})}",
     ],
 )
-def test_without_a_current_jwt_nobody_is_told_anything(ask, authorization):
+def test_a_call_without_a_current_jwt_is_refused(ask, authorization):
     refused = ask("query_two_bits", authorization=authorization)
 
     assert refused.status_code == 401
@@ -136,7 +136,7 @@ def test_bits_must_be_booleans(ask, bits):
     assert ask("query_two_bits").text == "Failed to find bit state"
 
 
-def test_what_apple_knows_of_a_device_can_be_set(sandbox, ask):
+def test_the_bits_of_a_device_can_be_set_by_control(sandbox, ask):
     told = sandbox.control("apple/device", device_token="sandbox-1", bit0=True)
 
     assert told == {"device_token": "sandbox-1", "bit0": True, "bit1": False, "valid": True}
@@ -151,7 +151,7 @@ def test_a_device_can_be_declared_bad_and_any_token_good(sandbox, ask):
     assert ask("validate_device_token", "AAAA").status_code == 200
 
 
-def test_an_outage_lasts_for_as_many_calls_as_it_was_given(sandbox, ask):
+def test_an_outage_applies_to_its_number_of_calls(sandbox, ask):
     sandbox.control("apple/outage", service="devicecheck", times=2)
 
     assert [ask("query_two_bits").status_code for _ in range(3)] == [503, 503, 200]

@@ -25,7 +25,7 @@ def flagged(result):
     return [name for name, hit in result["categories"].items() if hit]
 
 
-def test_nothing_is_flagged_that_was_not_told_to_be(moderate):
+def test_nothing_is_flagged_by_default(moderate):
     (result,) = moderate("a knight's battle", model="omni-moderation-2024-09-26")
 
     assert result["flagged"] is False
@@ -33,7 +33,7 @@ def test_nothing_is_flagged_that_was_not_told_to_be(moderate):
     assert len(result["categories"]) == len(result["category_scores"]) == 13
 
 
-def test_a_text_with_a_told_word_is_flagged_in_its_category(sandbox, moderate):
+def test_a_text_with_a_configured_word_is_flagged_in_its_category(sandbox, moderate):
     sandbox.control("moderation", flag=["Bomb"], category="illicit/violent")
 
     bad, good = moderate(["how a bomb is made", "a red balloon"])
@@ -43,7 +43,7 @@ def test_a_text_with_a_told_word_is_flagged_in_its_category(sandbox, moderate):
     assert good["flagged"] is False
 
 
-def test_parts_are_one_result_and_pictures_count_in_their_own_categories(sandbox, moderate):
+def test_parts_give_one_result_and_images_have_their_own_categories(sandbox, moderate):
     parts = [{"type": "text", "text": "a red balloon"}, PICTURE]
     sandbox.control("moderation", flag_images=True, category="sexual")
     (result,) = moderate(parts)
@@ -66,11 +66,11 @@ def test_parts_are_one_result_and_pictures_count_in_their_own_categories(sandbox
         ([{"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.jpg"}}], {}, 400),
     ],
 )
-def test_what_it_would_refuse_is_refused(moderate, given, fields, status):
+def test_an_invalid_request_is_refused(moderate, given, fields, status):
     assert moderate(given, status=status, **fields)["message"]
 
 
-def test_it_is_out_as_told_until_told_otherwise(sandbox, moderate):
+def test_an_outage_lasts_until_it_is_ended(sandbox, moderate):
     sandbox.control("moderation", status=429)
     moderate("a", status=429)
 
@@ -84,5 +84,5 @@ def test_it_is_out_as_told_until_told_otherwise(sandbox, moderate):
 
 
 @pytest.mark.parametrize("wrong", [{"flags": []}, {"flag": "bomb"}, {"category": "rude"}])
-def test_a_control_that_means_nothing_is_refused(sandbox, wrong):
+def test_an_invalid_control_is_refused(sandbox, wrong):
     assert sandbox.http.post("/control/moderation", json=wrong).status_code == 400

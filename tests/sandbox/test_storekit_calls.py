@@ -59,7 +59,7 @@ def ask(app_store, sandbox):
         f"Bearer {token(iat=int(time.time()) + 7200)}",
     ],
 )
-def test_nobody_gets_in_without_the_apps_token(ask, authorization):
+def test_a_call_without_the_apps_token_is_refused(ask, authorization):
     refused = ask(authorization)
 
     assert refused.status_code == 401
@@ -91,7 +91,7 @@ def test_production_answers_401_for_an_app_that_was_never_released(app_store, sa
         ({"error_code": 4040006}, (404, 4040006)),
     ],
 )
-def test_an_outage_is_in_both_environments_until_it_is_over(app_store, sandbox, outage, refused):
+def test_an_outage_affects_both_environments_until_it_ends(app_store, sandbox, outage, refused):
     bought = app_store.buy()["transaction_id"]
 
     sandbox.control("apple/outage", service="storekit", times=2, **outage)
@@ -101,7 +101,7 @@ def test_an_outage_is_in_both_environments_until_it_is_over(app_store, sandbox, 
     assert app_store.fetch(bought).transactionId == bought
 
 
-def test_who_asks_too_often_is_told_until_when_in_milliseconds(ask, sandbox):
+def test_a_429_has_retry_after_in_milliseconds(ask, sandbox):
     sandbox.control("apple/outage", service="storekit", error_code=4290000, times=1)
 
     refused = ask(f"Bearer {token()}")
@@ -129,7 +129,7 @@ def test_a_call_can_be_left_without_an_answer(ask, sandbox):
         {"service": "storekit", "error_code": 404},
     ],
 )
-def test_an_outage_that_contradicts_itself_is_refused(sandbox, outage):
+def test_a_contradictory_outage_is_refused(sandbox, outage):
     assert sandbox.http.post("/control/apple/outage", json=outage).status_code == 400
 
 
@@ -151,7 +151,7 @@ def test_a_purchase_can_be_bound_to_another_account(app_store):
     assert app_store.fetch(bought).appAccountToken == THEIRS
 
 
-def test_a_subscription_is_bound_as_a_whole_and_for_what_comes(app_store):
+def test_binding_applies_to_all_periods_of_a_subscription(app_store):
     first = app_store.subscribe(app_account_token=OURS)["transaction_id"]
     second = app_store.notify("DID_RENEW", transaction_id=first)["transaction_id"]
 
@@ -174,7 +174,7 @@ def test_a_subscription_is_bound_as_a_whole_and_for_what_comes(app_store):
         ({"environment": SANDBOX}, OURS, (404, 4040005)),
     ],
 )
-def test_a_purchase_that_cannot_be_bound_stays_as_it_is(app_store, bought, account, refused):
+def test_a_failed_binding_does_not_change_the_purchase(app_store, bought, account, refused):
     told = app_store.buy(**bought)
 
     assert refusal(rename, app_store, told["transaction_id"], account) == refused

@@ -38,7 +38,7 @@ def send_consumption(app_store):
     return send
 
 
-def test_what_is_told_of_a_disputed_purchase_is_remembered(app_store, sandbox):
+def test_consumption_information_is_recorded(app_store, sandbox):
     bought = app_store.buy(environment=SANDBOX)["transaction_id"]
     request = app_store.notify(
         "CONSUMPTION_REQUEST",
@@ -82,7 +82,7 @@ def test_what_is_told_of_a_disputed_purchase_is_remembered(app_store, sandbox):
         ({"deliveryStatus": "UNDELIVERED_OTHER", "refundPreference": "GRANT_FULL"}, 4000000),
     ],
 )
-def test_what_apple_would_refuse_is_refused_and_not_remembered(
+def test_invalid_consumption_information_is_refused_and_not_recorded(
     app_store, sandbox, send_consumption, facts, code
 ):
     bought = app_store.buy()["transaction_id"]
@@ -104,18 +104,18 @@ def test_what_apple_would_refuse_is_refused_and_not_remembered(
         },
     ],
 )
-def test_what_apple_would_take_is_taken(app_store, send_consumption, facts):
+def test_valid_consumption_information_is_accepted(app_store, send_consumption, facts):
     assert send_consumption(app_store.buy()["transaction_id"], **facts) == (202, None)
 
 
-def test_of_a_subscription_apple_knows_itself_how_much_was_used(app_store, send_consumption):
+def test_a_used_share_of_a_subscription_is_refused(app_store, send_consumption):
     subscribed = app_store.subscribe()["transaction_id"]
 
     assert send_consumption(subscribed) == (400, 4000000)
     assert send_consumption(subscribed, consumptionPercentage=None) == (202, None)
 
 
-def test_nothing_can_be_told_of_what_is_shared_or_unknown(app_store, send_consumption):
+def test_consumption_of_a_shared_or_unknown_purchase_is_refused(app_store, send_consumption):
     shared = app_store.buy(type=SUBSCRIPTION, in_app_ownership_type="FAMILY_SHARED")
 
     assert send_consumption(shared["transaction_id"]) == (400, 4000185)

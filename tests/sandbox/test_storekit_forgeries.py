@@ -32,7 +32,7 @@ def certificates_of(signed):
 
 @with_and_without_ocsp
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_forged_transaction_is_refused_and_the_genuine_one_is_not(app_store, flaw, online):
+def test_only_the_genuine_transaction_is_accepted(app_store, flaw, online):
     bought = app_store.buy()
     verify = app_store.verifier(online=online).verify_and_decode_signed_transaction
 
@@ -69,7 +69,7 @@ def test_the_environments_that_nobody_signs_for_would_let_a_forgery_pass(app_sto
         assert careless(app_store.forge(flaw, bought)).productId == "credits_10"
 
 
-def test_a_notification_says_whatever_the_caller_wants_it_to_say(app_store):
+def test_a_notification_has_the_overridden_fields(app_store):
     bought = app_store.buy()["transaction_id"]
     app_data = {"environment": "Production", "bundleId": BUNDLE_ID, "appAppleId": APP_ID}
     brand_new = {"notificationType": "BRAND_NEW"}
@@ -104,7 +104,7 @@ def test_a_notification_without_a_transaction_has_none_to_forge(app_store, sandb
         ("down", Status.RETRYABLE_VERIFICATION_FAILURE),
     ],
 )
-def test_only_who_asks_hears_what_the_responder_says(app_store, sandbox, status, refused):
+def test_only_online_checks_call_the_ocsp_responder(app_store, sandbox, status, refused):
     bought = app_store.buy()["signed_transaction"]
 
     sandbox.control("apple/ocsp", status=status)
@@ -115,7 +115,7 @@ def test_only_who_asks_hears_what_the_responder_says(app_store, sandbox, status,
     assert app_store.transaction(bought, online=True) == app_store.transaction(bought)
 
 
-def test_the_responder_answers_nonsense_and_strangers_without_a_verdict(app_store, sandbox):
+def test_the_ocsp_responder_refuses_invalid_and_unknown_requests(app_store, sandbox):
     stranger = app_store.forge("foreign_root", app_store.buy())
     nonsense = sandbox.http.post("/apple/storekit/ocsp", content=b"nonsense")
 

@@ -48,13 +48,13 @@ def test_a_long_history_comes_in_pages_of_twenty_in_either_order(app_store, hist
     assert history(bought[7], sort=Order.DESCENDING) == (bought[::-1], [20, 20, 1])
 
 
-def test_a_customer_is_also_named_by_their_download_of_the_app(app_store, history):
+def test_a_customer_is_found_by_the_app_transaction_id(app_store, history):
     bought = app_store.buy()["transaction_id"]
 
     assert history(app_store.fetch(bought).appTransactionId) == ([bought], [1])
 
 
-def test_purchases_with_one_account_token_are_one_customers_whatever_its_case(app_store, history):
+def test_account_tokens_are_compared_without_case(app_store, history):
     token = "6de8ef5f-ac46-4b9f-9347-f5f6681349a0"
     one, other = (app_store.buy(app_account_token=each) for each in (token, token.upper()))
 
@@ -62,7 +62,7 @@ def test_purchases_with_one_account_token_are_one_customers_whatever_its_case(ap
     assert history(both[0]) == (both, [2])
 
 
-def test_what_changes_last_comes_last(app_store, history):
+def test_a_history_is_sorted_by_the_last_change(app_store, history):
     first, second = (app_store.buy(customer=ME)["transaction_id"] for _ in range(2))
 
     app_store.notify("REFUND", transaction_id=first)
@@ -70,7 +70,7 @@ def test_what_changes_last_comes_last(app_store, history):
     assert history(first)[0] == [second, first]
 
 
-def test_a_history_can_be_narrowed(app_store, history):
+def test_a_history_can_be_filtered(app_store, history):
     early, late = 1_780_000_000_000, 1_790_000_000_000
     credits_10 = app_store.buy(customer=ME, at=early)["transaction_id"]
     credits_50 = app_store.buy(customer=ME, product_id="credits_50", at=late)["transaction_id"]
@@ -106,7 +106,7 @@ def test_a_history_can_be_narrowed(app_store, history):
         ({"revoked": "perhaps"}, 4000030),
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused_by_number(app_store, query, code):
+def test_an_invalid_query_is_refused_with_apples_error_code(app_store, query, code):
     bought = app_store.buy()["transaction_id"]
     client = app_store.client()
     ask = client._make_request
@@ -115,7 +115,7 @@ def test_a_question_that_makes_no_sense_is_refused_by_number(app_store, query, c
     assert refusal(ask, path, "GET", query, None, None) == (400, code)
 
 
-def test_refunds_are_found_in_the_order_they_came(app_store):
+def test_refunds_are_listed_in_order(app_store):
     bought = [app_store.buy(customer=ME)["transaction_id"] for _ in range(23)]
     refunded = bought[:0:-1]
     for transaction_id in refunded:
@@ -136,7 +136,7 @@ def test_refunds_are_found_in_the_order_they_came(app_store):
     assert (nothing.signedTransactions, nothing.hasMore) == ([], False)
 
 
-def test_nothing_is_told_of_a_customer_whom_nobody_knows(app_store):
+def test_an_unknown_customer_is_404(app_store):
     client, tried = app_store.client(), app_store.buy(environment=SANDBOX)["transaction_id"]
 
     for unknown in ("12345", tried):
@@ -150,7 +150,7 @@ def test_nothing_is_told_of_a_customer_whom_nobody_knows(app_store):
             assert refusal(ask, unknown) == (404, 4040010)
 
 
-def test_consumables_are_no_subscriptions(app_store):
+def test_consumables_have_no_subscription_status(app_store):
     bought = app_store.buy(customer=ME)["transaction_id"]
 
     assert app_store.client().get_all_subscription_statuses(bought).data == []

@@ -58,7 +58,7 @@ def test_a_long_history_comes_in_pages_of_twenty(app_store, history):
     assert len(history(SANDBOX)[0]) == 1
 
 
-def test_each_attempt_is_told_with_how_it_went(app_store, sandbox, receiver, history):
+def test_each_attempt_is_listed_with_its_result(app_store, sandbox, receiver, history):
     sandbox.control("apple/app", notification_url=receiver.url)
     receiver.answers = [500, 301, 206]
     lost = app_store.buy(deliver=False)
@@ -80,7 +80,7 @@ def test_each_attempt_is_told_with_how_it_went(app_store, sandbox, receiver, his
     assert all(abs(attempt.attemptDate - now()) < 60_000 for attempt in one.sendAttempts)
 
 
-def test_no_more_than_six_attempts_are_told(app_store, sandbox, receiver, history):
+def test_at_most_six_attempts_are_listed(app_store, sandbox, receiver, history):
     sandbox.control("apple/app", notification_url=receiver.url)
     sent = app_store.buy(deliver=True)
     for _ in range(7):
@@ -92,7 +92,7 @@ def test_no_more_than_six_attempts_are_told(app_store, sandbox, receiver, histor
     assert len(receiver.deliveries) == 8
 
 
-def test_what_never_arrived_can_be_asked_for_alone(app_store, sandbox, receiver, history):
+def test_undelivered_notifications_can_be_listed_alone(app_store, sandbox, receiver, history):
     sandbox.control("apple/app", notification_url=receiver.url)
     app_store.buy(deliver=True)
     receiver.answers = [503]
@@ -106,7 +106,7 @@ def test_what_never_arrived_can_be_asked_for_alone(app_store, sandbox, receiver,
     assert len(history()[0]) == 4
 
 
-def test_a_history_can_be_narrowed_by_type_or_by_customer_but_not_by_both(app_store, history):
+def test_a_history_is_filtered_by_type_or_by_customer(app_store, history):
     bought = app_store.buy()
     subscribed = app_store.subscribe(customer="me")
     disabled = app_store.notify(
@@ -124,7 +124,7 @@ def test_a_history_can_be_narrowed_by_type_or_by_customer_but_not_by_both(app_st
     assert refusal(ask, None, span(**both)) == (400, 4000019)
 
 
-def test_a_history_is_of_its_span_of_time_oldest_first(app_store, history):
+def test_a_history_covers_its_time_range_oldest_first(app_store, history):
     week = now() - 7 * DAY
     new = app_store.buy()
     old = app_store.buy(at=week)
@@ -134,7 +134,7 @@ def test_a_history_is_of_its_span_of_time_oldest_first(app_store, history):
     assert payloads(history()) == [new["signed_payload"]]
 
 
-def test_apples_sandbox_forgets_after_thirty_days(app_store, history):
+def test_apples_sandbox_keeps_notifications_for_thirty_days(app_store, history):
     month = now() - 31 * DAY
     for environment in (PRODUCTION, SANDBOX):
         app_store.buy(environment=environment, at=month)
@@ -156,13 +156,13 @@ def test_apples_sandbox_forgets_after_thirty_days(app_store, history):
         ({"transactionId": "twelve"}, 4000006),
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused_by_number(app_store, asked, code):
+def test_an_invalid_query_is_refused_with_apples_error_code(app_store, asked, code):
     ask = app_store.client().get_notification_history
 
     assert refusal(ask, None, span(**asked)) == (400, code)
 
 
-def test_a_page_belongs_to_the_question_it_was_asked_with(app_store):
+def test_a_page_token_is_valid_only_for_its_query(app_store):
     for _ in range(21):
         app_store.buy()
     client, request = app_store.client(), span()
@@ -178,9 +178,7 @@ def test_a_page_belongs_to_the_question_it_was_asked_with(app_store):
 
 
 @pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
-def test_a_test_notification_arrives_and_its_way_can_be_followed(
-    app_store, sandbox, receiver, environment
-):
+def test_a_test_notification_arrives_and_has_a_status(app_store, sandbox, receiver, environment):
     sandbox.control("apple/app", notification_url=receiver.url)
     client = app_store.client(environment)
 

@@ -18,7 +18,7 @@ def heard(sandbox, receiver):
 
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
-def test_a_purchase_is_told_at_once(app_store, heard, environment, online):
+def test_a_purchase_sends_a_notification_at_once(app_store, heard, environment, online):
     bought = app_store.buy(deliver=True, environment=environment)
 
     assert bought["delivered_status"] == 200
@@ -42,7 +42,7 @@ def test_a_purchase_is_told_at_once(app_store, heard, environment, online):
         (33_333, RevocationType.REFUND_PRORATED),
     ],
 )
-def test_a_refund_reads_as_one_everywhere_until_it_is_reversed(app_store, percentage, kind):
+def test_a_refund_is_visible_everywhere_until_reversed(app_store, percentage, kind):
     bought = app_store.buy()["transaction_id"]
     given = {} if percentage is None else {"revocation_percentage": percentage}
 
@@ -64,7 +64,7 @@ def test_a_refund_reads_as_one_everywhere_until_it_is_reversed(app_store, percen
         assert read.revocationReason is None
 
 
-def test_the_same_notification_comes_again_on_demand(app_store, sandbox, heard):
+def test_a_notification_can_be_repeated(app_store, sandbox, heard):
     bought = app_store.buy(deliver=True)
 
     again = sandbox.control("apple/notify", again=bought["notification_uuid"])
@@ -73,7 +73,7 @@ def test_the_same_notification_comes_again_on_demand(app_store, sandbox, heard):
     assert heard() == [{"signedPayload": bought["signed_payload"]}] * 2
 
 
-def test_a_purchase_is_the_phones_to_tell_unless_apple_is_asked_to(app_store, sandbox, heard):
+def test_a_purchase_sends_no_notification_unless_requested(app_store, sandbox, heard):
     bought = app_store.buy()
 
     assert (bought["delivered_status"], heard()) == (None, [])
@@ -81,7 +81,7 @@ def test_a_purchase_is_the_phones_to_tell_unless_apple_is_asked_to(app_store, sa
     assert heard() == [{"signedPayload": bought["signed_payload"]}]
 
 
-def test_what_was_lost_comes_later_and_out_of_order(app_store, sandbox, heard):
+def test_lost_notifications_arrive_later_and_out_of_order(app_store, sandbox, heard):
     bought = app_store.buy(deliver=False)
     assert heard() == []
     refunded = app_store.notify("REFUND", transaction_id=bought["transaction_id"], deliver=True)
@@ -94,7 +94,7 @@ def test_what_was_lost_comes_later_and_out_of_order(app_store, sandbox, heard):
     ]
 
 
-def test_an_app_that_answers_nothing_does_not_hold_the_control_up(app_store, sandbox):
+def test_a_hanging_receiver_does_not_delay_the_control(app_store, sandbox):
     sandbox.control("apple/app", notification_url="http://127.0.0.1:1/")
 
     bought = app_store.buy(deliver=True)

@@ -42,7 +42,7 @@ def test_a_purchase_is_fetched_and_verified(app_store, environment, online):
         assert read.revocationDate is read.revocationPercentage is read.expiresDate is None
 
 
-def test_neither_environment_knows_of_the_others_purchases(app_store):
+def test_environments_have_separate_purchases(app_store):
     real, tried = app_store.buy(), app_store.buy(environment=SANDBOX)
 
     for bought, there, elsewhere in ((real, PRODUCTION, SANDBOX), (tried, SANDBOX, PRODUCTION)):
@@ -54,11 +54,11 @@ def test_neither_environment_knows_of_the_others_purchases(app_store):
 @pytest.mark.parametrize(
     ("asked", "refused"), [("123", (404, 4040010)), ("12a", (400, 4000006)), ("²", (400, 4000006))]
 )
-def test_what_was_never_bought_is_refused_by_number(app_store, asked, refused):
+def test_an_unknown_purchase_is_refused_with_apples_error_code(app_store, asked, refused):
     assert refusal(app_store.client().get_transaction_info, asked) == refused
 
 
-def test_a_purchase_in_another_app_is_unknown_to_ours_and_does_not_verify(app_store):
+def test_another_apps_purchase_is_unknown_and_does_not_verify(app_store):
     bought = app_store.buy(bundle_id="com.example.other")
 
     client = app_store.client()
@@ -66,7 +66,7 @@ def test_a_purchase_in_another_app_is_unknown_to_ours_and_does_not_verify(app_st
     assert refusal(app_store.transaction, bought).name == "INVALID_APP_IDENTIFIER"
 
 
-def test_a_purchase_says_whatever_the_caller_wants_it_to_say(app_store):
+def test_a_purchase_has_the_overridden_fields(app_store):
     bought = app_store.buy(override={"offerType": 3, "quantity": None, "type": "Rental"})
 
     read = app_store.fetch(bought["transaction_id"])
@@ -75,7 +75,7 @@ def test_a_purchase_says_whatever_the_caller_wants_it_to_say(app_store):
 
 
 @pytest.mark.parametrize("at", [1_700_000_000_000, "2023-11-14T22:13:20Z"])
-def test_a_purchase_is_made_and_signed_when_the_caller_says(app_store, at):
+def test_a_purchase_has_the_requested_times(app_store, at):
     bought = app_store.buy(at=at)
 
     read = app_store.transaction(bought)
@@ -84,7 +84,7 @@ def test_a_purchase_is_made_and_signed_when_the_caller_says(app_store, at):
     assert app_store.fetch(bought["transaction_id"]).purchaseDate == 1_700_000_000_000
 
 
-def test_the_root_outlives_a_restart_where_a_folder_keeps_it(tmp_path):
+def test_the_root_is_kept_in_a_folder_over_a_restart(tmp_path):
     folder = tmp_path / "keys"
     roots, read = [], []
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_the_root_outlives_a_restart_where_a_folder_keeps_it(tmp_path):
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
 
 
-def test_without_a_folder_each_start_has_a_root_of_its_own():
+def test_each_start_without_a_folder_makes_a_new_root():
     roots = []
     for _ in range(2):
         process, url, _ = started_sandbox(SANDBOX_KEYS_FOLDER="")
@@ -145,7 +145,7 @@ def test_a_purchase_that_cannot_be_read_is_refused(sandbox, fields):
     assert next(iter(fields)).removesuffix("_in") in answer.json()["error"]
 
 
-def test_the_app_is_handed_the_root_of_the_sandbox_that_it_asks():
+def test_the_app_trusts_the_root_of_its_sandbox():
     served = AppStore(Sandbox(os.environ["SANDBOX_URL"])).root
 
     assert Path(os.environ["APPSTORE_ROOT_CERTIFICATE"]).read_bytes() == served

@@ -81,7 +81,7 @@ def subscriber(app_store):
 
 
 @pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
-def test_a_subscription_begins_and_is_told_with_its_renewal(app_store, environment):
+def test_a_subscription_sends_a_notification_with_its_renewal_info(app_store, environment):
     somebody = Subscriber(app_store, environment=environment)
 
     notification, transaction, renewal = somebody.read(somebody.first)
@@ -103,7 +103,7 @@ def test_a_subscription_begins_and_is_told_with_its_renewal(app_store, environme
     assert (status, latest.transactionId) == (Status.ACTIVE, transaction.transactionId)
 
 
-def test_a_renewal_is_a_transaction_of_its_own_that_follows_the_last(subscriber):
+def test_a_renewal_is_a_new_transaction_after_the_last(subscriber):
     _, second, _ = subscriber.notify("DID_RENEW")
     _, third, renewal = subscriber.notify("DID_RENEW")
 
@@ -143,14 +143,14 @@ def test_a_failed_renewal_is_retried_and_recovers_in_a_new_period(subscriber):
     assert renewal.isInBillingRetryPeriod is renewal.expirationIntent is None
 
 
-def test_what_fails_before_its_time_has_then_come_to_its_end(subscriber):
+def test_an_early_failed_renewal_ends_the_period(subscriber):
     notification, transaction, _ = subscriber.notify("DID_FAIL_TO_RENEW")
 
     assert transaction.expiresDate == notification.signedDate < subscriber.began_at + MONTH
     assert subscriber.now()[0] is Status.BILLING_RETRY
 
 
-def test_grace_is_a_status_until_its_date_or_its_end(subscriber):
+def test_grace_lasts_until_its_date_or_its_end(subscriber):
     begun, _, renewal = subscriber.notify("DID_FAIL_TO_RENEW", "GRACE_PERIOD")
     assert begun.data.status is Status.BILLING_GRACE_PERIOD
     assert renewal.gracePeriodExpiresDate == begun.signedDate + 16 * DAY
@@ -162,7 +162,7 @@ def test_grace_is_a_status_until_its_date_or_its_end(subscriber):
     assert subscriber.now()[0] is Status.BILLING_RETRY
 
 
-def test_grace_runs_out_by_itself(subscriber):
+def test_grace_ends_by_itself(subscriber):
     subscriber.notify(
         "DID_FAIL_TO_RENEW",
         "GRACE_PERIOD",
@@ -183,7 +183,7 @@ def test_grace_runs_out_by_itself(subscriber):
         (None, ExpirationIntent.OTHER),
     ],
 )
-def test_an_end_tells_its_reason(subscriber, subtype, intent):
+def test_an_expiry_states_its_reason(subscriber, subtype, intent):
     notification, transaction, renewal = subscriber.notify("EXPIRED", subtype)
 
     assert notification.data.status is Status.EXPIRED
@@ -193,7 +193,7 @@ def test_an_end_tells_its_reason(subscriber, subtype, intent):
     assert subscriber.now()[0] is Status.EXPIRED
 
 
-def test_a_renewal_after_the_end_goes_on_renewing(subscriber):
+def test_a_renewal_after_the_end_restores_auto_renewal(subscriber):
     subscriber.notify("EXPIRED", "BILLING_RETRY")
 
     _, _, renewal = subscriber.notify("DID_RENEW", "BILLING_RECOVERY")
@@ -202,7 +202,7 @@ def test_a_renewal_after_the_end_goes_on_renewing(subscriber):
     assert renewal.expirationIntent is None
 
 
-def test_who_comes_back_has_the_same_original_transaction(app_store, subscriber):
+def test_a_resubscription_keeps_the_original_transaction(app_store, subscriber):
     subscriber.notify("EXPIRED", "VOLUNTARY")
 
     again = app_store.subscribe(original_transaction_id=subscriber.id)
@@ -263,7 +263,7 @@ def test_a_downgrade_can_be_undone(subscriber):
     assert (renewal.autoRenewProductId, renewal.renewalPrice) == ("premium_monthly", 9_990)
 
 
-def test_a_price_increase_is_told_and_agreed_to(subscriber):
+def test_a_price_increase_is_notified_and_accepted(subscriber):
     _, _, pending = subscriber.notify("PRICE_INCREASE", "PENDING", price=12_990)
     _, _, accepted = subscriber.notify("PRICE_INCREASE", "ACCEPTED")
     _, renewed, _ = subscriber.notify("DID_RENEW")
@@ -284,7 +284,7 @@ def test_a_period_can_be_extended(subscriber):
     assert transaction.expiresDate == renewal.renewalDate == later
 
 
-def test_a_refund_revokes_the_period_and_a_reversal_brings_it_back(subscriber):
+def test_a_refund_revokes_the_period_and_a_reversal_restores_it(subscriber):
     refunded, transaction, _ = subscriber.notify("REFUND", revocation_percentage=50_000)
     assert (refunded.data.status, transaction.revocationPercentage) == (Status.REVOKED, 50_000)
     assert subscriber.now()[0] is Status.REVOKED
@@ -294,7 +294,7 @@ def test_a_refund_revokes_the_period_and_a_reversal_brings_it_back(subscriber):
     assert (restored.data.status, transaction.revocationDate) == (Status.ACTIVE, None)
 
 
-def test_a_refund_of_an_earlier_period_leaves_the_present_one(app_store, subscriber):
+def test_a_refund_of_an_earlier_period_keeps_the_current_one(app_store, subscriber):
     subscriber.notify("DID_RENEW")
 
     _, transaction, _ = subscriber.notify("REFUND")
@@ -304,7 +304,7 @@ def test_a_refund_of_an_earlier_period_leaves_the_present_one(app_store, subscri
     assert subscriber.now()[0] is Status.ACTIVE
 
 
-def test_a_renewal_of_what_was_refunded_is_not_refunded_itself(subscriber):
+def test_a_renewal_after_a_refund_is_not_refunded(subscriber):
     subscriber.notify("REFUND")
 
     _, transaction, _ = subscriber.notify("DID_RENEW")
@@ -334,7 +334,7 @@ def test_family_sharing_ends(app_store):
         ("SUBSCRIBED", "INITIAL_BUY"),
     ],
 )
-def test_what_is_only_told_changes_nothing(subscriber, notification_type, subtype):
+def test_a_notification_alone_changes_nothing(subscriber, notification_type, subtype):
     before = subscriber.stands()
 
     subscriber.notify(notification_type, subtype)
@@ -342,7 +342,7 @@ def test_what_is_only_told_changes_nothing(subscriber, notification_type, subtyp
     assert subscriber.stands() == before
 
 
-def test_statuses_can_be_asked_for_alone_and_come_by_group(app_store):
+def test_statuses_can_be_filtered_and_are_grouped(app_store):
     me = {"customer": "me"}
     live = app_store.subscribe(**me)["transaction_id"]
     over = app_store.subscribe(**me, subscription_group_identifier="7")["transaction_id"]
@@ -381,7 +381,7 @@ def test_statuses_can_be_asked_for_alone_and_come_by_group(app_store):
         ({"again": "12345", "transaction_id": None, "deliver": None}, "12345"),
     ],
 )
-def test_an_event_that_cannot_be_is_refused_and_nothing_happens(subscriber, event, problem):
+def test_an_impossible_event_is_refused_and_changes_nothing(subscriber, event, problem):
     before = subscriber.stands()
     body = {"transaction_id": subscriber.id, "deliver": False} | event
 
@@ -394,7 +394,7 @@ def test_an_event_that_cannot_be_is_refused_and_nothing_happens(subscriber, even
     assert subscriber.stands() == before
 
 
-def test_what_is_no_subscription_does_not_renew(app_store, sandbox):
+def test_a_consumable_does_not_renew(app_store, sandbox):
     bought = app_store.buy()["transaction_id"]
 
     refused = sandbox.http.post(
@@ -404,7 +404,7 @@ def test_what_is_no_subscription_does_not_renew(app_store, sandbox):
     assert (refused.status_code, app_store.fetch(bought).expiresDate) == (400, None)
 
 
-def test_an_offer_stands_on_the_transaction_and_not_on_its_renewal(app_store):
+def test_an_offer_is_on_the_transaction_and_not_on_its_renewal(app_store):
     trial = {
         "offer_type": 1,
         "offer_discount_type": "FREE_TRIAL",
@@ -436,7 +436,7 @@ def test_a_renewal_is_made_with_the_offer_that_the_caller_names(app_store):
     assert [(read.rawOfferType, read.price) for read in reads] == [(2, 4_990), (None, 9_990)]
 
 
-def test_a_renewal_says_whatever_the_caller_wants_it_to_say(app_store):
+def test_a_renewal_has_the_overridden_fields(app_store):
     bought = app_store.subscribe(renewal_override={"signedDate": None})
 
     told = app_store.notification(
