@@ -32,11 +32,13 @@ def token(*, key=SIGNING_KEY, algorithm="ES256", headers=None, **claims):
 @pytest.fixture
 def ask(app_store, sandbox):
     """Asks for a purchase that exists, with these credentials."""
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
 
     def ask(authorization):
         headers = {"Authorization": authorization} if authorization else {}
-        return sandbox.http.get(f"/apple/storekit/inApps/v1/transactions/{bought}", headers=headers)
+        return sandbox.http.get(
+            f"/apple/storekit/inApps/v1/transactions/{purchase}", headers=headers
+        )
 
     return ask
 
@@ -92,13 +94,13 @@ def test_production_answers_401_for_an_app_that_was_never_released(app_store, sa
     ],
 )
 def test_an_outage_affects_both_environments_until_it_ends(app_store, sandbox, outage, refused):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
 
     sandbox.control("apple/outage", service="storekit", times=2, **outage)
 
-    assert refusal(app_store.client(PRODUCTION).get_transaction_info, bought) == refused
-    assert refusal(app_store.client(SANDBOX).get_transaction_info, bought) == refused
-    assert app_store.fetch(bought).transactionId == bought
+    assert refusal(app_store.client(PRODUCTION).get_transaction_info, purchase) == refused
+    assert refusal(app_store.client(SANDBOX).get_transaction_info, purchase) == refused
+    assert app_store.fetch(purchase).transactionId == purchase
 
 
 def test_a_429_has_retry_after_in_milliseconds(ask, sandbox):
@@ -144,11 +146,11 @@ def rename(app_store, transaction_id, account):
 
 
 def test_a_purchase_can_be_bound_to_another_account(app_store):
-    bought = app_store.buy(app_account_token=OURS)["transaction_id"]
+    purchase = app_store.buy(app_account_token=OURS)["transaction_id"]
 
-    rename(app_store, bought, THEIRS)
+    rename(app_store, purchase, THEIRS)
 
-    assert app_store.fetch(bought).appAccountToken == THEIRS
+    assert app_store.fetch(purchase).appAccountToken == THEIRS
 
 
 def test_binding_applies_to_all_periods_of_a_subscription(app_store):
@@ -166,7 +168,7 @@ def test_binding_applies_to_all_periods_of_a_subscription(app_store):
 
 
 @pytest.mark.parametrize(
-    ("bought", "account", "refused"),
+    ("purchase", "account", "refused"),
     [
         ({}, "not-a-uuid", (400, 4000183)),
         ({}, OURS.replace("-", ""), (400, 4000183)),
@@ -174,9 +176,9 @@ def test_binding_applies_to_all_periods_of_a_subscription(app_store):
         ({"environment": SANDBOX}, OURS, (404, 4040005)),
     ],
 )
-def test_a_failed_binding_does_not_change_the_purchase(app_store, bought, account, refused):
-    told = app_store.buy(**bought)
+def test_a_failed_binding_does_not_change_the_purchase(app_store, purchase, account, refused):
+    told = app_store.buy(**purchase)
 
     assert refusal(rename, app_store, told["transaction_id"], account) == refused
-    read = app_store.fetch(told["transaction_id"], bought.get("environment", PRODUCTION))
+    read = app_store.fetch(told["transaction_id"], purchase.get("environment", PRODUCTION))
     assert read.appAccountToken is None

@@ -39,15 +39,15 @@ def send_consumption(app_store):
 
 
 def test_consumption_information_is_recorded(app_store, sandbox):
-    bought = app_store.buy(environment=SANDBOX)["transaction_id"]
+    purchase = app_store.buy(environment=SANDBOX)["transaction_id"]
     request = app_store.notify(
         "CONSUMPTION_REQUEST",
-        transaction_id=bought,
+        transaction_id=purchase,
         consumption_request_reason="UNINTENDED_PURCHASE",
     )
 
     app_store.client(SANDBOX).send_consumption_information(
-        bought,
+        purchase,
         ConsumptionRequest(
             customerConsented=True,
             sampleContentProvided=True,
@@ -58,10 +58,10 @@ def test_consumption_information_is_recorded(app_store, sandbox):
     )
 
     (one,) = told(sandbox)
-    assert (one["transaction_id"], one["environment"], one["told"]) == (bought, "Sandbox", FACTS)
+    assert (one["transaction_id"], one["environment"], one["told"]) == (purchase, "Sandbox", FACTS)
     asked = app_store.notification(request, environment=SANDBOX).data
     assert asked.consumptionRequestReason is ConsumptionRequestReason.UNINTENDED_PURCHASE
-    assert app_store.fetch(bought, SANDBOX).revocationDate is None
+    assert app_store.fetch(purchase, SANDBOX).revocationDate is None
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_consumption_information_is_recorded(app_store, sandbox):
 def test_invalid_consumption_information_is_refused_and_not_recorded(
     app_store, sandbox, send_consumption, facts, code
 ):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
 
-    assert send_consumption(bought, **facts) == (400, code)
+    assert send_consumption(purchase, **facts) == (400, code)
     assert told(sandbox) == []
-    assert send_consumption(bought) == (202, None)
+    assert send_consumption(purchase) == (202, None)
 
 
 @pytest.mark.parametrize(

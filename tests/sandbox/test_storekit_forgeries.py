@@ -33,11 +33,11 @@ def certificates_of(signed):
 @with_and_without_ocsp
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_only_the_genuine_transaction_is_accepted(app_store, flaw, online):
-    bought = app_store.buy()
+    purchase = app_store.buy()
     verify = app_store.verifier(online=online).verify_and_decode_signed_transaction
 
-    assert refusal(verify, app_store.forge(flaw, bought)) is FLAWS[flaw]
-    assert verify(bought["signed_transaction"]).transactionId == bought["transaction_id"]
+    assert refusal(verify, app_store.forge(flaw, purchase)) is FLAWS[flaw]
+    assert verify(purchase["signed_transaction"]).transactionId == purchase["transaction_id"]
 
 
 @with_and_without_ocsp
@@ -45,39 +45,39 @@ def test_only_the_genuine_transaction_is_accepted(app_store, flaw, online):
 def test_a_forged_notification_is_refused_also_where_only_its_transaction_is_forged(
     app_store, flaw, online
 ):
-    bought = app_store.buy()
+    purchase = app_store.buy()
     verifier = app_store.verifier(online=online)
 
-    forged = app_store.forge(flaw, bought, inner=False)
-    genuine = verifier.verify_and_decode_notification(app_store.forge(flaw, bought, inner=True))
+    forged = app_store.forge(flaw, purchase, inner=False)
+    genuine = verifier.verify_and_decode_notification(app_store.forge(flaw, purchase, inner=True))
 
     assert refusal(verifier.verify_and_decode_notification, forged) is FLAWS[flaw]
-    assert genuine.notificationUUID == bought["notification_uuid"]
+    assert genuine.notificationUUID == purchase["notification_uuid"]
     inner = genuine.data.signedTransactionInfo
     assert refusal(verifier.verify_and_decode_signed_transaction, inner) is FLAWS[flaw]
 
 
 def test_the_environments_that_nobody_signs_for_would_let_a_forgery_pass(app_store):
     """Why an app may never take the verifier's environment from what it is about to verify."""
-    bought = app_store.buy()
+    purchase = app_store.buy()
 
     for flaw, environment in (
         ("xcode", Environment.XCODE),
         ("local_testing", Environment.LOCAL_TESTING),
     ):
         careless = app_store.verifier(environment).verify_and_decode_signed_transaction
-        assert careless(app_store.forge(flaw, bought)).productId == "credits_10"
+        assert careless(app_store.forge(flaw, purchase)).productId == "credits_10"
 
 
 def test_a_notification_has_the_overridden_fields(app_store):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
     app_data = {"environment": "Production", "bundleId": BUNDLE_ID, "appAppleId": APP_ID}
     brand_new = {"notificationType": "BRAND_NEW"}
     rescinded = {"notificationType": "RESCIND_CONSENT", "data": None, "appData": app_data}
 
     read, other = (
         app_store.notification(
-            app_store.notify("REFUND_DECLINED", transaction_id=bought, override=override)
+            app_store.notify("REFUND_DECLINED", transaction_id=purchase, override=override)
         )
         for override in (brand_new, rescinded)
     )
@@ -105,14 +105,14 @@ def test_a_notification_without_a_transaction_has_none_to_forge(app_store, sandb
     ],
 )
 def test_only_online_checks_call_the_ocsp_responder(app_store, sandbox, status, refused):
-    bought = app_store.buy()["signed_transaction"]
+    purchase = app_store.buy()["signed_transaction"]
 
     sandbox.control("apple/ocsp", status=status)
-    online = refusal(app_store.verifier(online=True).verify_and_decode_signed_transaction, bought)
+    online = refusal(app_store.verifier(online=True).verify_and_decode_signed_transaction, purchase)
     sandbox.control("apple/ocsp", status="good")
 
     assert online is refused
-    assert app_store.transaction(bought, online=True) == app_store.transaction(bought)
+    assert app_store.transaction(purchase, online=True) == app_store.transaction(purchase)
 
 
 def test_the_ocsp_responder_refuses_invalid_and_unknown_requests(app_store, sandbox):

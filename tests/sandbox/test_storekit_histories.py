@@ -39,19 +39,19 @@ def history(app_store):
 
 
 def test_a_long_history_comes_in_pages_of_twenty_in_either_order(app_store, history):
-    bought = [app_store.buy(customer=ME)["transaction_id"] for _ in range(41)]
+    purchase = [app_store.buy(customer=ME)["transaction_id"] for _ in range(41)]
     app_store.buy(customer="somebody else")
     app_store.buy(customer=ME, environment=SANDBOX)
     app_store.buy(customer=ME, bundle_id="com.example.other")
 
-    assert history(bought[7]) == (bought, [20, 20, 1])
-    assert history(bought[7], sort=Order.DESCENDING) == (bought[::-1], [20, 20, 1])
+    assert history(purchase[7]) == (purchase, [20, 20, 1])
+    assert history(purchase[7], sort=Order.DESCENDING) == (purchase[::-1], [20, 20, 1])
 
 
 def test_a_customer_is_found_by_the_app_transaction_id(app_store, history):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
 
-    assert history(app_store.fetch(bought).appTransactionId) == ([bought], [1])
+    assert history(app_store.fetch(purchase).appTransactionId) == ([purchase], [1])
 
 
 def test_account_tokens_are_compared_without_case(app_store, history):
@@ -107,24 +107,24 @@ def test_a_history_can_be_filtered(app_store, history):
     ],
 )
 def test_an_invalid_query_is_refused_with_apples_error_code(app_store, query, code):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
     client = app_store.client()
     ask = client._make_request
 
-    path = f"/inApps/v2/history/{bought}"
+    path = f"/inApps/v2/history/{purchase}"
     assert refusal(ask, path, "GET", query, None, None) == (400, code)
 
 
 def test_refunds_are_listed_in_order(app_store):
-    bought = [app_store.buy(customer=ME)["transaction_id"] for _ in range(23)]
-    refunded = bought[:0:-1]
+    purchase = [app_store.buy(customer=ME)["transaction_id"] for _ in range(23)]
+    refunded = purchase[:0:-1]
     for transaction_id in refunded:
         app_store.notify("REFUND", transaction_id=transaction_id)
     app_store.notify("REFUND_REVERSED", transaction_id=refunded[0])
 
     client = app_store.client()
-    first = client.get_refund_history(bought[0], None)
-    second = client.get_refund_history(bought[0], first.revision)
+    first = client.get_refund_history(purchase[0], None)
+    second = client.get_refund_history(purchase[0], first.revision)
 
     assert (first.hasMore, second.hasMore) == (True, False)
     read = [
@@ -151,8 +151,8 @@ def test_an_unknown_customer_is_404(app_store):
 
 
 def test_consumables_have_no_subscription_status(app_store):
-    bought = app_store.buy(customer=ME)["transaction_id"]
+    purchase = app_store.buy(customer=ME)["transaction_id"]
 
-    assert app_store.client().get_all_subscription_statuses(bought).data == []
+    assert app_store.client().get_all_subscription_statuses(purchase).data == []
     assert app_store.subscribe(customer=ME, type=SUBSCRIPTION)
-    assert len(app_store.client().get_all_subscription_statuses(bought).data) == 1
+    assert len(app_store.client().get_all_subscription_statuses(purchase).data) == 1

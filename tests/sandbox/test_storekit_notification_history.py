@@ -107,7 +107,7 @@ def test_undelivered_notifications_can_be_listed_alone(app_store, sandbox, recei
 
 
 def test_a_history_is_filtered_by_type_or_by_customer(app_store, history):
-    bought = app_store.buy()
+    purchase = app_store.buy()
     subscribed = app_store.subscribe(customer="me")
     disabled = app_store.notify(
         "DID_CHANGE_RENEWAL_STATUS",
@@ -118,8 +118,10 @@ def test_a_history_is_filtered_by_type_or_by_customer(app_store, history):
     kind = {"notificationType": NotificationTypeV2.DID_CHANGE_RENEWAL_STATUS}
     assert payloads(history(**kind)) == [disabled["signed_payload"]]
     assert payloads(history(**kind, notificationSubtype=Subtype.AUTO_RENEW_ENABLED)) == []
-    assert payloads(history(transactionId=bought["transaction_id"])) == [bought["signed_payload"]]
-    both = kind | {"transactionId": bought["transaction_id"]}
+    assert payloads(history(transactionId=purchase["transaction_id"])) == [
+        purchase["signed_payload"]
+    ]
+    both = kind | {"transactionId": purchase["transaction_id"]}
     ask = app_store.client().get_notification_history
     assert refusal(ask, None, span(**both)) == (400, 4000019)
 

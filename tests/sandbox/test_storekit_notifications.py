@@ -19,18 +19,18 @@ def heard(sandbox, receiver):
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
 def test_a_purchase_sends_a_notification_at_once(app_store, heard, environment, online):
-    bought = app_store.buy(deliver=True, environment=environment)
+    purchase = app_store.buy(deliver=True, environment=environment)
 
-    assert bought["delivered_status"] == 200
-    assert heard() == [{"signedPayload": bought["signed_payload"]}]
-    told = app_store.notification(bought, environment=environment, online=online)
+    assert purchase["delivered_status"] == 200
+    assert heard() == [{"signedPayload": purchase["signed_payload"]}]
+    told = app_store.notification(purchase, environment=environment, online=online)
     assert told.notificationType is NotificationTypeV2.ONE_TIME_CHARGE
     assert (told.subtype, told.version) == (None, "2.0")
-    assert told.notificationUUID == bought["notification_uuid"]
+    assert told.notificationUUID == purchase["notification_uuid"]
     assert (told.data.bundleId, told.data.environment) == (BUNDLE_ID, environment)
     assert told.data.appAppleId == (APP_ID if environment == PRODUCTION else None)
     inner = app_store.transaction(told.data.signedTransactionInfo, environment=environment)
-    assert inner.transactionId == bought["transaction_id"]
+    assert inner.transactionId == purchase["transaction_id"]
     assert told.data.signedRenewalInfo is told.data.status is None
 
 
@@ -43,13 +43,13 @@ def test_a_purchase_sends_a_notification_at_once(app_store, heard, environment, 
     ],
 )
 def test_a_refund_is_visible_everywhere_until_reversed(app_store, percentage, kind):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
     given = {} if percentage is None else {"revocation_percentage": percentage}
 
-    refunded = app_store.notify("REFUND", transaction_id=bought, at=1_780_000_000_000, **given)
-    then = app_store.fetch(bought)
-    reversed_ = app_store.notify("REFUND_REVERSED", transaction_id=bought)
-    now = app_store.fetch(bought)
+    refunded = app_store.notify("REFUND", transaction_id=purchase, at=1_780_000_000_000, **given)
+    then = app_store.fetch(purchase)
+    reversed_ = app_store.notify("REFUND_REVERSED", transaction_id=purchase)
+    now = app_store.fetch(purchase)
 
     told = app_store.notification(refunded)
     assert told.notificationType is NotificationTypeV2.REFUND
@@ -65,39 +65,39 @@ def test_a_refund_is_visible_everywhere_until_reversed(app_store, percentage, ki
 
 
 def test_a_notification_can_be_repeated(app_store, sandbox, heard):
-    bought = app_store.buy(deliver=True)
+    purchase = app_store.buy(deliver=True)
 
-    again = sandbox.control("apple/notify", again=bought["notification_uuid"])
+    again = sandbox.control("apple/notify", again=purchase["notification_uuid"])
 
-    assert again["signed_payload"] == bought["signed_payload"]
-    assert heard() == [{"signedPayload": bought["signed_payload"]}] * 2
+    assert again["signed_payload"] == purchase["signed_payload"]
+    assert heard() == [{"signedPayload": purchase["signed_payload"]}] * 2
 
 
 def test_a_purchase_sends_no_notification_unless_requested(app_store, sandbox, heard):
-    bought = app_store.buy()
+    purchase = app_store.buy()
 
-    assert (bought["delivered_status"], heard()) == (None, [])
-    sandbox.control("apple/notify", again=bought["notification_uuid"])
-    assert heard() == [{"signedPayload": bought["signed_payload"]}]
+    assert (purchase["delivered_status"], heard()) == (None, [])
+    sandbox.control("apple/notify", again=purchase["notification_uuid"])
+    assert heard() == [{"signedPayload": purchase["signed_payload"]}]
 
 
 def test_lost_notifications_arrive_later_and_out_of_order(app_store, sandbox, heard):
-    bought = app_store.buy(deliver=False)
+    purchase = app_store.buy(deliver=False)
     assert heard() == []
-    refunded = app_store.notify("REFUND", transaction_id=bought["transaction_id"], deliver=True)
+    refunded = app_store.notify("REFUND", transaction_id=purchase["transaction_id"], deliver=True)
 
-    sandbox.control("apple/notify", again=bought["notification_uuid"])
+    sandbox.control("apple/notify", again=purchase["notification_uuid"])
 
     assert [one["signedPayload"] for one in heard()] == [
         refunded["signed_payload"],
-        bought["signed_payload"],
+        purchase["signed_payload"],
     ]
 
 
 def test_a_hanging_receiver_does_not_delay_the_control(app_store, sandbox):
     sandbox.control("apple/app", notification_url="http://127.0.0.1:1/")
 
-    bought = app_store.buy(deliver=True)
+    purchase = app_store.buy(deliver=True)
 
-    assert bought["delivered_status"] is None
-    assert app_store.fetch(bought["transaction_id"]).productId == "credits_10"
+    assert purchase["delivered_status"] is None
+    assert app_store.fetch(purchase["transaction_id"]).productId == "credits_10"

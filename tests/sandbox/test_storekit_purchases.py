@@ -16,7 +16,7 @@ TOKEN = "6DE8EF5F-AC46-4B9F-9347-F5F6681349A0"
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("environment", [PRODUCTION, SANDBOX])
 def test_a_purchase_is_fetched_and_verified(app_store, environment, online):
-    bought = app_store.buy(
+    purchase = app_store.buy(
         product_id="credits_50",
         environment=environment,
         quantity=3,
@@ -26,11 +26,11 @@ def test_a_purchase_is_fetched_and_verified(app_store, environment, online):
         price=9_990,
     )
 
-    answer = app_store.client(environment).get_transaction_info(bought["transaction_id"])
+    answer = app_store.client(environment).get_transaction_info(purchase["transaction_id"])
 
-    for signed in (answer.signedTransactionInfo, bought["signed_transaction"]):
+    for signed in (answer.signedTransactionInfo, purchase["signed_transaction"]):
         read = app_store.transaction(signed, environment=environment, online=online)
-        assert read.transactionId == read.originalTransactionId == bought["transaction_id"]
+        assert read.transactionId == read.originalTransactionId == purchase["transaction_id"]
         assert (read.bundleId, read.productId, read.quantity) == (BUNDLE_ID, "credits_50", 3)
         assert (read.storefront, read.currency, read.price) == ("DEU", "EUR", 9_990)
         assert (read.appAccountToken, read.environment) == (TOKEN, environment)
@@ -45,10 +45,10 @@ def test_a_purchase_is_fetched_and_verified(app_store, environment, online):
 def test_environments_have_separate_purchases(app_store):
     real, tried = app_store.buy(), app_store.buy(environment=SANDBOX)
 
-    for bought, there, elsewhere in ((real, PRODUCTION, SANDBOX), (tried, SANDBOX, PRODUCTION)):
+    for purchase, there, elsewhere in ((real, PRODUCTION, SANDBOX), (tried, SANDBOX, PRODUCTION)):
         client = app_store.client(elsewhere)
-        assert refusal(client.get_transaction_info, bought["transaction_id"]) == (404, 4040010)
-        assert app_store.fetch(bought["transaction_id"], there).environment == there
+        assert refusal(client.get_transaction_info, purchase["transaction_id"]) == (404, 4040010)
+        assert app_store.fetch(purchase["transaction_id"], there).environment == there
 
 
 @pytest.mark.parametrize(
@@ -59,29 +59,29 @@ def test_an_unknown_purchase_is_refused_with_apples_error_code(app_store, asked,
 
 
 def test_another_apps_purchase_is_unknown_and_does_not_verify(app_store):
-    bought = app_store.buy(bundle_id="com.example.other")
+    purchase = app_store.buy(bundle_id="com.example.other")
 
     client = app_store.client()
-    assert refusal(client.get_transaction_info, bought["transaction_id"]) == (404, 4040010)
-    assert refusal(app_store.transaction, bought).name == "INVALID_APP_IDENTIFIER"
+    assert refusal(client.get_transaction_info, purchase["transaction_id"]) == (404, 4040010)
+    assert refusal(app_store.transaction, purchase).name == "INVALID_APP_IDENTIFIER"
 
 
 def test_a_purchase_has_the_overridden_fields(app_store):
-    bought = app_store.buy(override={"offerType": 3, "quantity": None, "type": "Rental"})
+    purchase = app_store.buy(override={"offerType": 3, "quantity": None, "type": "Rental"})
 
-    read = app_store.fetch(bought["transaction_id"])
+    read = app_store.fetch(purchase["transaction_id"])
 
     assert (read.rawOfferType, read.quantity, read.rawType, read.type) == (3, None, "Rental", None)
 
 
 @pytest.mark.parametrize("at", [1_700_000_000_000, "2023-11-14T22:13:20Z"])
 def test_a_purchase_has_the_requested_times(app_store, at):
-    bought = app_store.buy(at=at)
+    purchase = app_store.buy(at=at)
 
-    read = app_store.transaction(bought)
+    read = app_store.transaction(purchase)
 
     assert read.purchaseDate == read.signedDate == 1_700_000_000_000
-    assert app_store.fetch(bought["transaction_id"]).purchaseDate == 1_700_000_000_000
+    assert app_store.fetch(purchase["transaction_id"]).purchaseDate == 1_700_000_000_000
 
 
 def test_the_root_is_kept_in_a_folder_over_a_restart(tmp_path):
@@ -91,9 +91,9 @@ def test_the_root_is_kept_in_a_folder_over_a_restart(tmp_path):
         process, url, _ = started_sandbox(SANDBOX_KEYS_FOLDER=str(folder))
         app_store = AppStore(Sandbox(url))
         roots.append(app_store.root)
-        bought = app_store.buy()
+        purchase = app_store.buy()
         read.append(app_store.verifier(online=True, root=roots[0]))
-        read[-1].verify_and_decode_signed_transaction(bought["signed_transaction"])
+        read[-1].verify_and_decode_signed_transaction(purchase["signed_transaction"])
         process.terminate()
         process.communicate()
 

@@ -395,13 +395,13 @@ def test_an_impossible_event_is_refused_and_changes_nothing(subscriber, event, p
 
 
 def test_a_consumable_does_not_renew(app_store, sandbox):
-    bought = app_store.buy()["transaction_id"]
+    purchase = app_store.buy()["transaction_id"]
 
     refused = sandbox.http.post(
-        "/control/apple/notify", json={"type": "DID_RENEW", "transaction_id": bought}
+        "/control/apple/notify", json={"type": "DID_RENEW", "transaction_id": purchase}
     )
 
-    assert (refused.status_code, app_store.fetch(bought).expiresDate) == (400, None)
+    assert (refused.status_code, app_store.fetch(purchase).expiresDate) == (400, None)
 
 
 def test_an_offer_is_on_the_transaction_and_not_on_its_renewal(app_store):
@@ -411,10 +411,10 @@ def test_an_offer_is_on_the_transaction_and_not_on_its_renewal(app_store):
         "offer_identifier": "spring",
         "offer_period": "P1W",
     }
-    bought = app_store.subscribe(**trial, at="2026-01-01T00:00:00Z", renewal_price=9_990)
+    purchase = app_store.subscribe(**trial, at="2026-01-01T00:00:00Z", renewal_price=9_990)
 
-    read = app_store.fetch(bought["transaction_id"])
-    renewed = app_store.notify("DID_RENEW", transaction_id=bought["transaction_id"])
+    read = app_store.fetch(purchase["transaction_id"])
+    renewed = app_store.notify("DID_RENEW", transaction_id=purchase["transaction_id"])
     later = app_store.fetch(renewed["transaction_id"])
 
     assert (read.offerType, read.offerDiscountType) == (
@@ -426,21 +426,21 @@ def test_an_offer_is_on_the_transaction_and_not_on_its_renewal(app_store):
 
 
 def test_a_renewal_is_made_with_the_offer_that_the_caller_names(app_store):
-    bought = app_store.subscribe(price=9_990, at="2026-01-01T00:00:00Z")
+    purchase = app_store.subscribe(price=9_990, at="2026-01-01T00:00:00Z")
 
     offer = {"offer_type": 2, "offer_discount_type": "PAY_AS_YOU_GO", "price": 4_990}
-    renewed = app_store.notify("DID_RENEW", transaction_id=bought["transaction_id"], **offer)
-    usual = app_store.notify("DID_RENEW", transaction_id=bought["transaction_id"])
+    renewed = app_store.notify("DID_RENEW", transaction_id=purchase["transaction_id"], **offer)
+    usual = app_store.notify("DID_RENEW", transaction_id=purchase["transaction_id"])
 
     reads = [app_store.fetch(told["transaction_id"]) for told in (renewed, usual)]
     assert [(read.rawOfferType, read.price) for read in reads] == [(2, 4_990), (None, 9_990)]
 
 
 def test_a_renewal_has_the_overridden_fields(app_store):
-    bought = app_store.subscribe(renewal_override={"signedDate": None})
+    purchase = app_store.subscribe(renewal_override={"signedDate": None})
 
     told = app_store.notification(
-        app_store.notify("SUBSCRIBED", "INITIAL_BUY", transaction_id=bought["transaction_id"])
+        app_store.notify("SUBSCRIBED", "INITIAL_BUY", transaction_id=purchase["transaction_id"])
     )
 
     renewal = app_store.verifier().verify_and_decode_renewal_info(told.data.signedRenewalInfo)
