@@ -2,10 +2,11 @@
 
 import rendio.common.ids
 import uuid
+from rendio.common.label_migration import LabelMigration
 from django.db import migrations, models
 
 
-class Migration(migrations.Migration):
+class Migration(LabelMigration):
 
     dependencies = [
         ('accounts', '0021_standard_names'),

@@ -2,10 +2,11 @@
 
 import django.utils.timezone
 import rendio.common.ids
+from rendio.common.label_migration import LabelMigration
 from django.db import migrations, models
 
 
-class Migration(migrations.Migration):
+class Migration(LabelMigration):
 
     dependencies = [
         ('adminops', '0025_audit_log_entries'),

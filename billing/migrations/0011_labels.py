@@ -3,10 +3,11 @@
 import django.db.models.deletion
 import rendio.common.ids
 from django.conf import settings
+from rendio.common.label_migration import LabelMigration
 from django.db import migrations, models
 
 
-class Migration(migrations.Migration):
+class Migration(LabelMigration):
 
     dependencies = [
         ('billing', '0010_standard_names'),

@@ -4,10 +4,11 @@ import django.core.validators
 import rendio.common.ids
 import uuid
 from decimal import Decimal
+from rendio.common.label_migration import LabelMigration
 from django.db import migrations, models
 
 
-class Migration(migrations.Migration):
+class Migration(LabelMigration):
 
     dependencies = [
         ('generation', '0024_standard_names'),

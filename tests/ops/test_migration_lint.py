@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from django.db import migrations, models
+from django.db.migrations.state import ModelState, ProjectState
 from django_migration_linter import MigrationLinter
+
+from rendio.common.label_migration import LabelMigration
 
 ROOT = Path(__file__).resolve().parents[2]
 # Up to here nothing ran that had to run on. What a newer one may not do, docs/deploy.md says.
@@ -39,3 +44,45 @@ def test_the_release_before_runs_on_the_new_schema(django_db_blocker):
 
     assert linter.nb_total
     assert not linter.has_errors
+
+
+LABELLED = models.CharField("Label", max_length=10)
+COLUMN = models.CharField(max_length=10)
+
+
+@pytest.fixture
+def state():
+    state = ProjectState()
+    fields = [("id", models.AutoField(primary_key=True)), ("name", COLUMN)]
+    state.add_model(ModelState("things", "Thing", fields))
+    return state
+
+
+def label_migration(*operations):
+    migration = LabelMigration("0002_labels", "things")
+    migration.operations = [migrations.AlterField("thing", "name", LABELLED), *operations]
+    return migration
+
+
+def test_a_label_migration_changes_texts_without_a_statement(state):
+    migration = label_migration(migrations.AlterModelOptions("thing", {"verbose_name": "object"}))
+
+    after = migration.apply(state, schema_editor=None)
+
+    thing = after.apps.get_model("things", "Thing")
+    assert thing._meta.verbose_name == "object"
+    assert thing._meta.get_field("name").verbose_name == "Label"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        migrations.AlterField("thing", "name", models.CharField(max_length=11)),
+        migrations.AlterField("thing", "name", models.CharField(max_length=10, db_column="x")),
+        migrations.AddField("thing", "other", COLUMN),
+        migrations.RunSQL("SELECT 1"),
+    ],
+)
+def test_a_label_migration_that_changes_more_is_refused(state, operation):
+    with pytest.raises(ValueError, match=r"changes (a column|more than texts)\.$"):
+        label_migration(operation).apply(state, schema_editor=None)
