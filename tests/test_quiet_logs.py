@@ -14,7 +14,7 @@ from django.test import Client
 from accounts.apple import identity_tokens
 from accounts.push import sending
 from generation.models import ProviderRequest
-from tests.adminops.conftest import PASSWORD, Staff, staff_user
+from tests.adminops.conftest import PASSWORD, StaffAtTheForm, staff_user
 from tests.billing.conftest import AppStore
 from tests.billing.conftest import deliver_and_apply as tell_purchase
 from tests.generation.conftest import life, signer, stub_server
@@ -74,7 +74,7 @@ def test_a_whole_journey_logs_no_secret_and_no_person(db, sandbox, life, signer,
         secrets |= buy(phone, sandbox)
         signer.send(b"{}", {"X-Fal-Webhook-Signature": "ab"}, token=CANARY)
         Client().post("/admin/login/", {"username": PASSWORD, "password": PASSWORD})
-        staff = Staff(staff_user("sam", is_superuser=True))
+        staff = StaffAtTheForm(staff_user("sam", is_superuser=True))
         secrets["staff's session"] = staff.client.cookies["sessionid"].value
         phone.post("delete-account")
 

@@ -26,7 +26,7 @@ from generation.models import (
     Stage,
 )
 from generation.moderation.blocklist import blocklist
-from tests.adminops.conftest import PASSWORD, WHY, Staff, staff_user
+from tests.adminops.conftest import PASSWORD, WHY, Staff, StaffAtTheForm, staff_user
 from tests.adminops.test_incidents import begin, running
 from tests.billing.conftest import AppStore, deliver_and_apply, update_credits
 from tests.helpers.model_ids import SORA
@@ -370,7 +370,7 @@ def test_a_superuser_adds_a_member_of_staff(root):
     assert answer.status_code == 302
     nina = User.objects.get(username="nina")
     assert (nina.is_staff, nina.is_guest, nina.is_superuser) == (True, False, False)
-    assert Staff(nina).see("index").status_code == 200
+    assert StaffAtTheForm(nina).see("index").status_code == 200
 
 
 def test_a_member_of_staff_has_a_name_that_can_be_seen(root):

@@ -23,7 +23,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts.models import User
 from adminops.auth import otp
-from tests.adminops.conftest import WHY, Staff, get_log_entry, staff_user
+from tests.adminops.conftest import WHY, StaffAtTheForm, get_log_entry, staff_user
 from tests.helpers.concurrency import at_once, waiting_for_locks
 from tests.helpers.phone import assert_refused
 from tests.helpers.wait import wait_for
@@ -34,7 +34,7 @@ RESET = "accounts_user_reset_second_factor"
 RESET_ACT = "reset_second_factor"
 
 
-class Half(Staff):
+class Half(StaffAtTheForm):
     """A member of staff who has given the password but not the second factor."""
 
     def go(self, path):

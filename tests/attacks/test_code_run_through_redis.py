@@ -16,7 +16,7 @@ from django.core.cache import caches
 from kombu.exceptions import ContentDisallowed
 
 from rendio.local.data_dir import PROJECT
-from tests.adminops.conftest import Staff, staff_user
+from tests.adminops.conftest import Staff, StaffAtTheForm, staff_user
 from tests.helpers.phone import Phone, assert_refused
 
 APPS = ("rendio", "credits", "accounts", "generation", "billing", "adminops")
@@ -74,7 +74,7 @@ def test_a_pickle_under_every_key_that_is_in_use_is_not_run(
         phone = Phone().sign_in()
         assert phone.get("get-user-credits").status_code == 200
         assert staff.see("search", s="user").status_code == 200
-        Staff(staff.user)  # signs in
+        StaffAtTheForm(staff.user)  # signs in
 
     use_everything()
     keys = stored.keys("*")
