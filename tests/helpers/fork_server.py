@@ -256,6 +256,15 @@ def manage(*arguments: str, environment: Mapping[str, str]) -> subprocess.Comple
     return _libraries().run(code, **environment)
 
 
+def module(name: str, *arguments: str, environment: Mapping[str, str]) -> Process:
+    """`python -m name …` with nothing but these variables, for a module that needs no settings."""
+    code = (
+        "from tests.helpers import fork_server;"
+        f" fork_server.run_python({['-m', name, *arguments]!r})"
+    )
+    return _libraries().start(code, **environment)
+
+
 def launch(
     argv: Sequence[str],
     *,

@@ -1,8 +1,7 @@
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from tests.helpers import fork_server
 from tests.helpers.storekit import AppStore
 from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
@@ -117,13 +117,8 @@ class Receiver:
 
 def started_sandbox(**environment):
     """A new process, its address and its first line."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
+    variables = os.environ | environment
+    process = fork_server.module("sandbox", "--port", "0", environment=variables)
     line = process.stdout.readline()
     assert line, process.stderr.read()
     url = line.split()[-1]
@@ -142,8 +137,9 @@ def _is_healthy(url):
 def served():
     process, url, _ = started_sandbox()
     yield Sandbox(url)
-    process.terminate()
-    _, errors = process.communicate(timeout=10)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=10)
+    _, errors = process.communicate()
     assert errors == ""
     assert process.returncode == 0
 
@@ -169,8 +165,9 @@ def own_process():
     """A sandbox of the test's own, to be stopped by it."""
     process, url, line = started_sandbox()
     yield process, Sandbox(url), line
-    process.kill()
-    process.communicate()
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

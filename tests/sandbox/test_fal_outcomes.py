@@ -1,4 +1,5 @@
 import json
+import signal
 import socket
 
 import httpx
@@ -256,8 +257,9 @@ def test_the_sandbox_stops_while_requests_hang(own_process):
         )
         sandbox.wait_for(sandbox.requests)
 
-        process.terminate()
-        _, errors = process.communicate(timeout=3)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=3)
+        _, errors = process.communicate()
 
     assert process.returncode == 0
     assert errors == ""

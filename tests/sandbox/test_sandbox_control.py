@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -165,8 +166,9 @@ def test_the_sandbox_prints_one_line_when_it_listens(own_process):
     sandbox.submitted()
     sandbox.get("/nowhere")
 
-    process.terminate()
-    output, errors = process.communicate(timeout=5)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=5)
+    output, errors = process.communicate()
 
     assert line == f"sandbox listens on {sandbox.url}\n"
     assert (output, errors, process.returncode) == ("", "", 0)

@@ -1,6 +1,7 @@
 """Apple's own library, unmodified but for the host, fetches and verifies what was bought."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_the_root_is_kept_in_a_folder_over_a_restart(tmp_path):
         purchase = app_store.buy()
         read.append(app_store.verifier(online=True, root=roots[0]))
         read[-1].verify_and_decode_signed_transaction(purchase["signed_transaction"])
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.communicate()
 
     assert roots[0] == roots[1] == (folder / "apple-root.cer").read_bytes()
@@ -106,7 +107,7 @@ def test_each_start_without_a_folder_makes_a_new_root():
     for _ in range(2):
         process, url, _ = started_sandbox(SANDBOX_KEYS_FOLDER="")
         roots.append(AppStore(Sandbox(url)).root)
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.communicate()
 
     assert roots[0] != roots[1]
