@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from django.http.request import validate_host
 
 from rendio.config import environment
-from rendio.local.data_dir import PROJECT
 from sandbox.server import Listener
+from tests.helpers import fork_server
 
 
 @pytest.fixture
@@ -143,13 +141,9 @@ def test_videos_of_a_sandbox_at_an_ipv6_address_may_be_fetched():
         " allowed_hosts=settings.PROVIDERS['fal'].media_hosts)"
     )
 
-    fetched = subprocess.run(  # noqa: S603
-        [sys.executable, "manage.py", "shell", "--no-imports", "-c", code],
-        cwd=PROJECT,
-        env={"PATH": os.environ["PATH"], "SANDBOX_URL": "http://[::1]:9000/"},
-        capture_output=True,
-        text=True,
-        check=False,
+    fetched = fork_server.manage(
+        *["shell", "--no-imports", "-c", code],
+        environment={"PATH": os.environ["PATH"], "SANDBOX_URL": "http://[::1]:9000/"},
     )
 
     assert fetched.returncode == 0, fetched.stderr
