@@ -43,6 +43,8 @@ from tests.helpers.staff import staff_action
 __all__ = ["customer_history", "root"]  # fixtures
 
 LIMIT, BUDGET = 100, 500
+# Credits of videos that come to LIMIT.
+REACHES_LIMIT = [*[12] * 8, 4]
 # Sora's settings, and durations that nobody has agreed on.
 LONGER = {
     "duration": {"allowed": [4, 8, 12, 600], "default": 4},
@@ -77,16 +79,19 @@ def grant_credits(staff, phone, amount):
     ).status_code
 
 
-def use_up(staff, credits, *, each=LIMIT):
+def use_up(staff, credits, new_guest, *, each=LIMIT):
     """Use this much of the budget, for other customers."""
     for _ in range(credits // each):
-        assert grant_credits(staff, Phone().sign_in(), each) == 200
+        assert grant_credits(staff, new_guest(), each) == 200
     if rest := credits % each:
-        assert grant_credits(staff, Phone().sign_in(), rest) == 200
+        assert grant_credits(staff, new_guest(), rest) == 200
 
 
-def delivered(phone):
-    job = Job.objects.get(id=phone.generate().json()["job_id"])
+def delivered(phone, *, credits=4):
+    """A second of Sora costs a credit."""
+    job_id = phone.generate(settings={"duration": credits}).json()["job_id"]
+    job = Job.objects.get(id=job_id)
+    assert job.credits == credits
     submitted(job)
     assert settle.complete(job, settle.StoredMedia("a.mp4", "a.jpg"), now=timezone.now())
     return job
@@ -189,8 +194,8 @@ def test_many_small_codes_and_a_grant_count_together_for_one_customer(lead, phon
     assert grant_credits(lead, phone, 1) == 202
 
 
-def test_code_counts_with_grants_to_guests_of_one_account(lead, sandbox):
-    first, second = Phone().sign_in(), Phone().sign_in()
+def test_code_counts_with_grants_to_guests_of_one_account(lead, sandbox, new_guest):
+    first, second = new_guest(), new_guest()
     assert [grant_credits(lead, first, 50), grant_credits(lead, second, 40)] == [200, 200]
     sub = sign_in(first, sandbox)
     sign_in(second, sandbox, sub=sub)
@@ -222,20 +227,20 @@ def _code(staff, **terms):
     return apps.get_model("credits", "PromotionCode").objects.get().id
 
 
-def test_refunds_of_one_customers_jobs_reach_the_limit(agent, phone):
+def test_refunds_of_one_customers_jobs_reach_the_limit(agent, phone, new_guest):
     grant(phone.user_id, 190)
-    for _ in range(26):
-        agent.act("generation_job_refund", delivered(phone).id, reason=WHY)
+    for credits in (*REACHES_LIMIT, 4):
+        agent.act("generation_job_refund", delivered(phone, credits=credits).id, reason=WHY)
 
-    # 25 videos of 4 credits are the limit.
     assert waiting() == [AdminAction.REFUND_JOB]
-    assert AuditLogEntry.objects.filter(action=AdminAction.REFUND_JOB).count() == 25
+    refunded = AuditLogEntry.objects.filter(action=AdminAction.REFUND_JOB)
+    assert list(refunded.order_by("at").values_list("credits", flat=True)) == REACHES_LIMIT
     assert grant_credits(agent, phone, 1) == 202
-    assert grant_credits(agent, Phone().sign_in(), LIMIT) == 200
+    assert grant_credits(agent, new_guest(), LIMIT) == 200
 
 
-def test_grants_to_many_guests_reach_the_daily_budget(agent, sandbox):
-    guests = [Phone().sign_in() for _ in range(7)]
+def test_grants_to_many_guests_reach_the_daily_budget(agent, sandbox, new_guest):
+    guests = [new_guest() for _ in range(7)]
     answers = [grant_credits(agent, guest, LIMIT) for guest in guests]
     sub = sign_in(guests[0], sandbox)
     for guest in guests[1:]:
@@ -245,8 +250,8 @@ def test_grants_to_many_guests_reach_the_daily_budget(agent, sandbox):
     assert guests[0].balance() == 10 + BUDGET
 
 
-def test_grants_to_guests_count_for_their_account(agent, sandbox):
-    first, second = Phone().sign_in(), Phone().sign_in()
+def test_grants_to_guests_count_for_their_account(agent, sandbox, new_guest):
+    first, second = new_guest(), new_guest()
     assert [grant_credits(agent, first, 60), grant_credits(agent, second, 30)] == [200, 200]
     sub = sign_in(first, sandbox)
     sign_in(second, sandbox, sub=sub)
@@ -436,10 +441,10 @@ def test_failing_a_job_beyond_the_budget_needs_an_approval(lead, phone):
     assert not job.is_terminal
 
 
-def test_large_incident_needs_an_approval(lead, phone, settings):
+def test_large_incident_needs_an_approval(lead, phone, new_guest, settings):
     settings.SUPPORT_GRANT_LIMIT, settings.SUPPORT_DAILY_BUDGET = 0, BUDGET
     jobs_of_now = [delivered(phone), delivered(phone)]
-    use_up(lead, BUDGET - 7)
+    use_up(lead, BUDGET - 7, new_guest)
 
     came = incident(lead)
 
@@ -447,18 +452,20 @@ def test_large_incident_needs_an_approval(lead, phone, settings):
     assert [Job.objects.get(id=job.id).refund_entry_id for job in jobs_of_now] == [None, None]
 
 
-def test_incident_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone):
+def test_incident_beyond_the_limit_of_one_customer_needs_an_approval(lead, phone, new_guest):
     grant(phone.user_id, 190)
-    jobs_of_now = [delivered(phone) for _ in range(25)] + [delivered(Phone().sign_in())]
-    assert incident(lead).expected_credits == 104
-    jobs_of_now.append(delivered(phone))
+    for credits in REACHES_LIMIT:
+        delivered(phone, credits=credits)
+    delivered(new_guest())
+    assert incident(lead).expected_credits == LIMIT + 4
+    delivered(phone)
 
     came = incident(Staff(staff_user("leo", role="lead")))
 
     assert isinstance(came, PendingApproval)
     reason = came.approval_reason
     assert "one customer at most 100 credits a day; with this action, it would be 104" in reason
-    assert grant_credits(lead, Phone().sign_in(), 1) == 202
+    assert grant_credits(lead, new_guest(), 1) == 202
 
 
 def incident(staff):
@@ -489,13 +496,13 @@ def test_an_incident_settles_no_more_than_was_counted(lead, phone):
 # --- By splitting ---------------------------------------------------------------------------------
 
 
-def test_all_kinds_of_actions_count_together(lead, phone):
-    use_up(lead, BUDGET - 50, each=90)
+def test_all_kinds_of_actions_count_together(lead, phone, new_guest):
+    use_up(lead, BUDGET - 50, new_guest, each=90)
     _code(lead, credits=4, max_redemptions=10)
     lead.act("generation_job_refund", delivered(phone).id, reason=WHY)
 
     assert budgets.get_usage(lead.user.id, now=timezone.now()).moved == BUDGET - 6
-    other = Phone().sign_in()
+    other = new_guest()
     assert [grant_credits(lead, other, 7), grant_credits(lead, other, 6)] == [202, 200]
     assert lead.call(
         "admin-adjust-credits", user_id=str(phone.user_id), amount=-1, reason=WHY
@@ -576,9 +583,9 @@ def test_requester_for_a_customer_cannot_approve_for_that_customer(lead, finance
     assert phone.balance() == 10
 
 
-def test_approver_has_a_budget_too(lead, finance, root, settings):
+def test_approver_has_a_budget_too(lead, finance, root, settings, new_guest):
     settings.SUPPORT_APPROVAL_BUDGET = 400
-    phones = [Phone().sign_in() for _ in range(3)]
+    phones = [new_guest() for _ in range(3)]
     for phone in phones:
         grant_credits(lead, phone, 200)
     pending = PendingApproval.objects.order_by("requested_at")

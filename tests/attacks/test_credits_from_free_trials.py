@@ -13,7 +13,7 @@ from tests.billing.conftest import (
     deliver_and_apply,
     update_credits,
 )
-from tests.helpers.phone import Phone, assert_refused
+from tests.helpers.phone import assert_refused
 
 INTRODUCTORY, PROMOTIONAL, OFFER_CODE, WIN_BACK = 1, 2, 3, 4
 
@@ -63,11 +63,11 @@ def test_a_trial_cancelled_and_refunded_in_any_way_brings_nothing(phone, store):
     assert_nothing_can_be_bought_with(phone)
 
 
-def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone):
+def test_free_trials_of_one_apple_account_do_not_add_up_over_guests(store, phone, new_guest):
     trial = store.subscribe(phone=phone, customer="one", **offer_fields(INTRODUCTORY))
     deliver_and_apply(trial)
 
-    again = Phone().sign_in()
+    again = new_guest()
     deliver_and_apply(store.subscribe(phone=again, customer="one", **offer_fields(OFFER_CODE)))
 
     assert_nothing_can_be_bought_with(phone)

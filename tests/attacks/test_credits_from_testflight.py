@@ -70,19 +70,19 @@ def test_a_subscription_renewed_every_five_minutes_stays_below_the_limit(store, 
     assert phone.balance() == WELCOME + LIMIT
 
 
-def test_new_guests_of_one_apple_account_share_one_limit(store, db):
-    guests = [Phone().sign_in() for _ in range(4)]
+def test_new_guests_of_one_apple_account_share_one_limit(store, db, new_guest):
+    guests = [new_guest() for _ in range(4)]
 
     brought = [buy(store, guest, customer="one tester") for guest in guests]
 
     assert brought == [50, 50, 0, 0]
 
 
-def test_a_deleted_account_makes_no_room_for_its_apple_account(store, phone):
+def test_a_deleted_account_makes_no_room_for_its_apple_account(store, phone, new_guest):
     assert buy(store, phone, HUNDRED, customer="one tester") == 100
     assert phone.post("delete-account").status_code == 200
 
-    assert buy(store, Phone().sign_in(), HUNDRED, customer="one tester") == 0
+    assert buy(store, new_guest(), HUNDRED, customer="one tester") == 0
 
 
 def test_one_user_with_several_apple_accounts_has_one_limit(store, phone):
@@ -107,10 +107,10 @@ def test_a_purchase_that_names_no_apple_account_brings_nothing(store, phone):
     assert phone.balance() == WELCOME
 
 
-def test_guests_that_become_one_account_do_not_add_up(store, sandbox, db):
-    account = Phone().sign_in()
+def test_guests_that_become_one_account_do_not_add_up(store, sandbox, db, new_guest):
+    account = new_guest()
     sub = sign_in(account, sandbox)
-    guests = [Phone().sign_in() for _ in range(3)]
+    guests = [new_guest() for _ in range(3)]
     for number, guest in enumerate(guests):
         assert buy(store, guest, HUNDRED, customer=f"tester {number}") == 100
 
@@ -123,8 +123,10 @@ def test_guests_that_become_one_account_do_not_add_up(store, sandbox, db):
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
-def test_jobs_that_end_after_a_merge_bring_back_no_more_than_the_limit(store, sandbox, db, ending):
-    account, guest = Phone().sign_in(), Phone().sign_in()
+def test_jobs_that_end_after_a_merge_bring_back_no_more_than_the_limit(
+    store, sandbox, db, ending, new_guest
+):
+    account, guest = new_guest(), new_guest()
     sub = sign_in(account, sandbox)
     buy(store, account, HUNDRED, customer="one")
     buy(store, guest, HUNDRED, customer="two")
@@ -146,8 +148,10 @@ def fail(job_id):
     assert settle.fail(job, FailureReason.PROVIDER_ERROR, now=timezone.now())
 
 
-def test_a_reversed_refund_returns_nothing_that_a_merge_has_made_worthless(store, sandbox, db):
-    account, guest = Phone().sign_in(), Phone().sign_in()
+def test_a_reversed_refund_returns_nothing_that_a_merge_has_made_worthless(
+    store, sandbox, db, new_guest
+):
+    account, guest = new_guest(), new_guest()
     sub = sign_in(account, sandbox)
     buy(store, account, HUNDRED, customer="one")
     bought = store.buy(HUNDRED, phone=guest, environment="Sandbox", customer="two")
@@ -218,11 +222,13 @@ def test_app_review_gets_what_it_buys(store, phone):
     assert phone.generate(settings={"duration": 12}).status_code == 200
 
 
-def test_a_listed_tester_is_not_limited_and_their_other_guests_are(store, phone, settings):
+def test_a_listed_tester_is_not_limited_and_their_other_guests_are(
+    store, phone, settings, new_guest
+):
     settings.APPSTORE_SANDBOX_TESTERS = frozenset({phone.user_id})
 
     assert [buy(store, phone, HUNDRED, customer="staff") for _ in range(3)] == [100, 100, 100]
-    assert buy(store, Phone().sign_in(), HUNDRED, customer="staff") == 0
+    assert buy(store, new_guest(), HUNDRED, customer="staff") == 0
 
 
 def test_a_limit_of_zero_leaves_only_listed_testers(store, phone, settings):

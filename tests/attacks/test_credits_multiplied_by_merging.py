@@ -14,9 +14,10 @@ from credits import services as credit_services
 from generation.lifecycle import settle
 from generation.models import Job
 from generation.providers.base import FailureReason
-from tests.accounts.conftest import Installation, Person
+from tests.accounts.conftest import Installation, Person, sign_in
 from tests.helpers.job_driver import JobDriver
 from tests.helpers.model_ids import SORA
+from tests.helpers.sandbox_control import Sandbox
 
 WELCOME, CODE = 10, 50
 ORDER = {
@@ -36,7 +37,7 @@ def thief(db, sandbox):
 
 
 def phone_with_a_code():
-    phone = Installation().signed_in()
+    phone = sign_in(Installation(), Sandbox())
     assert phone.post("redeem-code", {"code": "spring"}).status_code == 200
     assert phone.balance() == WELCOME + CODE
     return phone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -31,11 +32,13 @@ def spend_and_have_refunded(store: AppStore, phone: Phone, customer: str) -> Non
     assert debt_of(phone) > 0
 
 
-def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(store: AppStore) -> None:
-    spend_and_have_refunded(store, Phone().sign_in(), "somebody")
+def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(
+    store: AppStore, new_guest: Callable[[], Phone]
+) -> None:
+    spend_and_have_refunded(store, new_guest(), "somebody")
 
     for _ in range(3):
-        guest = Phone().sign_in()
+        guest = new_guest()
         bought = store.buy(TEN, phone=guest, customer="somebody")
         deliver_and_apply(bought)
 
@@ -43,17 +46,19 @@ def test_a_new_guest_for_each_pack_gets_one_for_nothing_and_no_more(store: AppSt
         assert purchase_of(bought).pending_reason == PendingReason.RELATED_DEBT
 
 
-def test_another_customer_is_not_held(store: AppStore) -> None:
-    spend_and_have_refunded(store, Phone().sign_in(), "somebody")
-    stranger = Phone().sign_in()
+def test_another_customer_is_not_held(store: AppStore, new_guest: Callable[[], Phone]) -> None:
+    spend_and_have_refunded(store, new_guest(), "somebody")
+    stranger = new_guest()
 
     deliver_and_apply(store.buy(TEN, phone=stranger, customer="somebody else"))
 
     assert stranger.balance() == 20
 
 
-def test_the_pack_arrives_once_the_debt_is_paid(store: AppStore) -> None:
-    owing, guest = Phone().sign_in(), Phone().sign_in()
+def test_the_pack_arrives_once_the_debt_is_paid(
+    store: AppStore, new_guest: Callable[[], Phone]
+) -> None:
+    owing, guest = new_guest(), new_guest()
     spend_and_have_refunded(store, owing, "somebody")
     deliver_and_apply(store.buy(TEN, phone=guest, customer="somebody"))
     credit_services.adjust(
@@ -66,9 +71,9 @@ def test_the_pack_arrives_once_the_debt_is_paid(store: AppStore) -> None:
     assert guest.balance() == 20
 
 
-def test_support_releases_it(store: AppStore) -> None:
-    guest = Phone().sign_in()
-    spend_and_have_refunded(store, Phone().sign_in(), "somebody")
+def test_support_releases_it(store: AppStore, new_guest: Callable[[], Phone]) -> None:
+    guest = new_guest()
+    spend_and_have_refunded(store, new_guest(), "somebody")
     bought = store.buy(TEN, phone=guest, customer="somebody")
     deliver_and_apply(bought)
 

@@ -188,15 +188,17 @@ def test_after_the_window_a_few_are_free_again(burner, life, settings):
 # --- The same person in another guise ---------------------------------------------------------
 
 
-def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(db, runway, life, settings):
+def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(
+    db, runway, life, settings, new_guest
+):
     settings.CANCEL_FREE_COUNT = 1
     identity_tokens.keys.clear()
-    person, phone = Person(runway), Phone().sign_in()
+    person, phone = Person(runway), new_guest()
     grant(phone.user_id, 100)
     sign_in(person, phone)
     burn(phone, life)
     assert phone.post("delete-account").status_code == 200
-    again = Phone().sign_in()
+    again = new_guest()
     grant(again.user_id, 100)
     assert quoted_fee(again) == 0  # a stranger so far
 
@@ -205,10 +207,10 @@ def test_a_new_account_of_the_same_apple_account_has_no_more_free_ones(db, runwa
     assert quoted_fee(again) == order(again)[1] == FEE
 
 
-def test_what_a_merged_guest_has_used_up_the_account_has(db, runway, life, settings):
+def test_what_a_merged_guest_has_used_up_the_account_has(db, runway, life, settings, new_guest):
     settings.CANCEL_FREE_COUNT = 1
     identity_tokens.keys.clear()
-    person, account, guest = Person(runway), Phone().sign_in(), Phone().sign_in()
+    person, account, guest = Person(runway), new_guest(), new_guest()
     for phone in (account, guest):
         grant(phone.user_id, 100)
     sign_in(person, account)
@@ -219,10 +221,10 @@ def test_what_a_merged_guest_has_used_up_the_account_has(db, runway, life, setti
 
 
 def test_guests_that_bought_with_one_apple_account_share_the_free_ones(
-    burner, runway, life, settings
+    burner, runway, life, settings, new_guest
 ):
     settings.CANCEL_FREE_COUNT = 1
-    other = Phone().sign_in()
+    other = new_guest()
     for phone in (burner, other):
         account_services.link_person(
             user_id=phone.user_id,
