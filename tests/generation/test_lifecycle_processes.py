@@ -272,7 +272,7 @@ def test_a_worker_that_ends_or_dies_is_missed(running):
     # Instead of waiting until it has not been seen for so long.
     gone = timezone.now() - timedelta(seconds=django_settings.HEARTBEAT_LATE_SECONDS + 1)
     assert Heartbeat.objects.filter(role="low").update(beaten_at=gone) == 1
-    [problem] = wait_for(lambda: [one for one in status()[1] if "the last was" in one])
+    [problem] = wait_for(lambda: [one for one in status()[1] if "the last heartbeat was" in one])
     assert problem.startswith("no worker of the queue low is running; the last heartbeat was")
     running.stack.start("worker")
     wait_for(lambda: status() == (200, []), describe=status)
