@@ -43,7 +43,7 @@ def cashier(db):
     return Staff(staff_user("kim", role="finance"))
 
 
-def test_what_waits_is_a_list(cashier, waiting, phone, store):
+def test_pending_purchases_are_listed(cashier, waiting, phone, store):
     deliver_and_apply(store.buy(TEN, phone=phone))
 
     shown = cashier.see("billing_purchase_changelist", standing="waiting").context["cl"]
@@ -65,7 +65,7 @@ def test_a_purchase_is_given_to_a_user_with_a_reason(cashier, waiting, phone):
     assert ledger_is_balanced()
 
 
-def test_it_is_given_once(cashier, waiting, phone):
+def test_a_purchase_is_assigned_once(cashier, waiting, phone):
     other = Phone().sign_in()
     cashier.act("billing_purchase_assign", waiting.id, user_id=str(phone.user_id), reason=WHY)
 
@@ -76,14 +76,14 @@ def test_it_is_given_once(cashier, waiting, phone):
 
 
 @pytest.mark.parametrize("user_id", ["00000000-0000-4000-8000-000000000000", "x", ""])
-def test_it_is_given_to_nobody_who_is_not_there(cashier, waiting, user_id):
+def test_a_purchase_is_not_assigned_to_an_unknown_user(cashier, waiting, user_id):
     answer = cashier.act("billing_purchase_assign", waiting.id, user_id=user_id, reason=WHY)
 
     assert answer.status_code == 200
     assert Purchase.objects.pending().get() == waiting
 
 
-def test_it_is_not_given_to_an_account_that_is_closed(cashier, waiting, phone):
+def test_a_purchase_is_not_assigned_to_a_closed_account(cashier, waiting, phone):
     phone.post("delete-account")
 
     answer = cashier.act(
@@ -94,7 +94,7 @@ def test_it_is_not_given_to_an_account_that_is_closed(cashier, waiting, phone):
     assert Purchase.objects.pending().get() == waiting
 
 
-def test_who_may_only_look_gives_nothing(waiting, phone):
+def test_a_viewer_cannot_assign_a_purchase(waiting, phone):
     viewer = Staff(staff_user("vic", "billing.view_purchase"))
 
     answer = viewer.submit(
@@ -105,9 +105,7 @@ def test_who_may_only_look_gives_nothing(waiting, phone):
     assert phone.balance() == 10
 
 
-def test_what_was_bought_before_its_product_was_known_here_is_granted_then(
-    root, cashier, phone, store
-):
+def test_a_purchase_is_granted_once_its_product_is_added(root, cashier, phone, store):
     bought = store.buy("com.rendio.credits.20", phone=phone)
     deliver_and_apply(bought)
     assert purchase_of(bought).pending_reason == "product"
@@ -162,7 +160,7 @@ def test_a_products_credits_are_edited_and_its_id_is_not(root, phone, store):
     assert phone.balance() == 22
 
 
-def test_trial_credits_that_nobody_agreed_on_wait_for_a_second_person(root, cashier):
+def test_trial_credits_need_a_second_persons_approval(root, cashier):
     product = Product.objects.get(product_id=TEN)
     fields = {"name": "10", "credits": "10", "trial_credits": "4", "rollover": "keep"}
 
@@ -217,7 +215,7 @@ def unreadable(phone, store):
     return UnreadablePayload.objects.get()
 
 
-def test_support_reads_what_an_unreadable_payload_states(support, unreadable):
+def test_support_sees_the_claims_of_an_unreadable_payload(support, unreadable):
     page = support.see("billing_unreadablepayload_change", unreadable.id).content.decode()
 
     assert "purchaseDate" in page
@@ -257,9 +255,7 @@ def test_an_agent_dismisses_no_payload(unreadable):
     assert unreadable.closed_at is None
 
 
-def test_an_unreadable_payload_is_found_by_its_transaction_and_told_in_the_story(
-    support, phone, unreadable
-):
+def test_an_unreadable_payload_is_in_the_search_and_the_timeline(support, phone, unreadable):
     found = support.see("support_search", q=unreadable.transaction_id)
     assert found.headers.get("Location") == reverse("admin:timeline", args=[phone.user_id])
 

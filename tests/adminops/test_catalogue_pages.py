@@ -274,7 +274,7 @@ WOULD_BREAK_THE_CATALOGUE = [
 ]  # fmt: skip
 
 
-def test_what_would_break_the_catalogue_is_refused(root, phone, subtests):
+def test_invalid_catalogue_rows_are_refused(root, phone, subtests):
     fields = sent_by_page(root, "generation_generationmodel", SORA)
     for changes, field, words in WOULD_BREAK_THE_CATALOGUE:
         sent = {

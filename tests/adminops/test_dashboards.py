@@ -77,7 +77,7 @@ def test_jobs_are_counted_by_how_they_went(made):
     assert {way.route_id for way in ways.values()} == {video.model.routes.get().id}
 
 
-def test_counting_again_counts_nothing_twice_and_sees_what_has_changed(phone):
+def test_a_repeated_rollup_counts_changes_and_nothing_twice(phone):
     job = create_job(phone)
     count()
     count()
@@ -140,7 +140,7 @@ def test_credits_are_counted_by_the_way_they_moved(made, sandbox, phone):
     assert held.bought + held.given == phone.balance() == sum(flows.values())
 
 
-def test_sales_are_told_by_currency_and_without_tests(phone, sandbox):
+def test_sales_are_shown_by_currency_without_sandbox_purchases(phone, sandbox):
     store = AppStore(sandbox)
     for _ in range(4):
         assert update_credits(phone, store.buy(phone=phone)).status_code == 200
@@ -177,7 +177,7 @@ def test_the_margin_is_revenue_after_commission_less_cost(made, settings):
     assert (whole.usd, round(whole.percent), whole.is_below_cost) == (Decimal("0.03"), 11, False)
 
 
-def test_what_was_made_and_refunded_earns_nothing_and_costs_all_the_same(made, support):
+def test_a_refunded_job_has_costs_and_no_revenue(made, support):
     video, _ = made
     manual.refund_job(video.id, acting_user_id=support.user.id, now=timezone.now())
 
@@ -205,7 +205,7 @@ def test_a_settled_day_is_counted_again_when_a_job_of_it_is_refunded(made, suppo
     assert day.get().credits == 0
 
 
-def test_what_has_not_ended_neither_earns_nor_costs(phone):
+def test_a_running_job_has_neither_revenue_nor_cost(phone):
     create_job(phone)
     count()
 
@@ -310,7 +310,7 @@ def test_money_is_for_finance_and_leads(db, role, status):
     assert "Margin" not in first
 
 
-def test_who_may_not_look_at_jobs_sees_no_figures(db):
+def test_dashboards_need_the_permission_to_view_jobs(db):
     page = Staff(staff_user("newcomer")).see("index")
 
     assert page.status_code == 200

@@ -36,7 +36,7 @@ def test_the_score_stands_there_with_its_reasons(cashier, held):
     assert reason in page
 
 
-def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
+def test_a_purchase_under_review_is_released_with_a_reason(cashier, held, phone):
     answer = cashier.act(RELEASE, held.id, reason=WHY)
 
     said = [str(message) for message in answer.context["messages"]]
@@ -48,7 +48,7 @@ def test_what_is_held_back_is_let_through_with_a_reason(cashier, held, phone):
     assert ledger_is_balanced()
 
 
-def test_it_is_let_through_once(cashier, held, phone):
+def test_a_purchase_is_released_once(cashier, held, phone):
     cashier.act(RELEASE, held.id, reason=WHY)
 
     answer = cashier.act(RELEASE, held.id, reason=WHY)
@@ -77,7 +77,7 @@ def test_each_that_waits_has_the_button_that_helps(cashier, held, sandbox):
     assert buttons(purchase_of(nobodys)) == (False, True)
 
 
-def test_who_may_only_look_lets_nothing_through(held):
+def test_a_viewer_cannot_release_a_purchase(held):
     viewer = Staff(staff_user("vic", "billing.view_purchase"))
 
     assert viewer.submit(RELEASE, held.id, reason=WHY).status_code == 403

@@ -82,7 +82,7 @@ def test_a_term_that_would_do_harm_is_refused_with_the_reason(root, text, proble
     assert BlockedTerm.objects.count() == 1
 
 
-def test_who_may_only_look_edits_no_terms(sandbox, db):
+def test_a_viewer_cannot_edit_blocked_terms(sandbox, db):
     viewer = Staff(staff_user("vera", role="agent"))
     term = BlockedTerm.objects.create(text="bomb")
 
@@ -95,7 +95,7 @@ def test_who_may_only_look_edits_no_terms(sandbox, db):
 # --- Violations -------------------------------------------------------------------------------
 
 
-def test_a_violation_shows_what_it_met_and_is_found_by_its_user(root, offender):
+def test_a_violation_shows_its_matches_and_is_found_by_its_user(root, offender):
     page = root.see("generation_violation_change", violation(offender).id).content.decode()
     assert "weapons" in page
     assert str(BlockedTerm.objects.get().id) in page
@@ -167,7 +167,7 @@ def test_nothing_is_cleared_twice_nor_without_a_reason(root, offender):
     assert not root.see("generation_violation_change", subject).context["actions_detail"]
 
 
-def test_who_may_only_look_clears_nothing(offender):
+def test_a_viewer_cannot_clear_strikes(offender):
     viewer = Staff(staff_user("vera", role="viewer"))
     subject = violation(offender).id
 

@@ -157,7 +157,7 @@ def test_lists_and_details_open_and_offer_the_history_where_there_are_acts(
                     assert (history in page.content.decode()) == has_acts
 
 
-def test_history_leads_to_the_record_of_what_was_done(root, everything, subtests):
+def test_history_links_to_the_audit_log(root, everything, subtests):
     second = Staff(staff_user("second", is_superuser=True))
     acts = {
         "accounts_user": ("unban", everything.user, {}),
@@ -233,7 +233,7 @@ def test_pages_need_a_member_of_staff(client, db):
         assert answer["Location"].startswith(reverse("admin:login"))
 
 
-def test_staff_see_only_what_they_may(db):
+def test_staff_see_only_permitted_pages(db):
     staff = Staff(staff_user("tom", "credits.view_wallet"))
 
     assert staff.see("credits_wallet_changelist").status_code == 200

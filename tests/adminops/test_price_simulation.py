@@ -30,7 +30,7 @@ def test_every_choice_is_shown_as_it_is_sold_now(support, phone):
     assert all("fal $" in margins for *_, margins in shown)
 
 
-def test_a_draft_changes_what_is_shown_and_nothing_else(support, phone):
+def test_a_draft_price_changes_only_the_simulation(support, phone):
     before = GenerationModel.objects.values().get(id=SORA)
 
     dearer = {row[0].split(",")[0]: row for row in rows(support, base_price_usd="0.80")}
@@ -54,7 +54,7 @@ def test_a_draft_changes_what_is_shown_and_nothing_else(support, phone):
         {"model": "x"},
     ],
 )
-def test_a_draft_that_is_none_is_said_so(support, draft):
+def test_an_invalid_draft_price_is_reported(support, draft):
     page = support.see("try_price", **{"model": str(SORA)} | draft)
 
     assert page.status_code == 200
@@ -62,6 +62,6 @@ def test_a_draft_that_is_none_is_said_so(support, draft):
     assert page.context["table"] is None
 
 
-def test_it_is_for_who_may_see_models(db):
+def test_the_price_simulation_needs_the_permission_to_view_models(db):
     assert Staff(staff_user("fay", role="finance")).see("try_price").status_code == 200
     assert Staff(staff_user("tom")).see("try_price").status_code == 403

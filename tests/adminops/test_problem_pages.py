@@ -16,7 +16,7 @@ def test_an_address_of_the_admin_without_a_page_is_a_page(root):
     assert b"There is nothing at this address" in answer.content
 
 
-def test_a_member_of_staff_without_the_role_is_told_so(db):
+def test_staff_without_the_role_see_the_reason(db):
     newcomer = Staff(staff_user("newcomer"))
 
     answer = newcomer.client.get("/admin/credits/wallet/")
@@ -25,7 +25,7 @@ def test_a_member_of_staff_without_the_role_is_told_so(db):
     assert b"Your roles do not cover this" in answer.content
 
 
-def test_a_form_of_yesterday_says_that_nothing_was_changed(db):
+def test_an_expired_form_states_that_nothing_was_changed(db):
     answer = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "a"})
 
     assert answer.status_code == 403

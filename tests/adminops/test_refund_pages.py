@@ -75,7 +75,7 @@ def test_a_decision_is_one_of_four_and_has_its_reason(cashier, asked, wrong):
     assert asked.override == ""
 
 
-def test_who_may_only_look_decides_nothing(asked):
+def test_a_viewer_cannot_decide_a_refund(asked):
     viewer = Staff(staff_user("vic", "billing.view_consumptionrequest"))
 
     answer = viewer.submit(DECIDE, asked.id, policy="decline", reason=WHY)

@@ -52,7 +52,7 @@ def test_everything_that_is_known_leads_to_the_story(support, known):
             )
 
 
-def test_what_nobody_has_is_found_nowhere(support, known):
+def test_a_search_without_a_match_finds_nothing(support, known):
     for term in [uuid4(), "zoe@example", "zoe", "12", "🎈", "\0", "x" * 300, ""]:
         answer = support.see("support_search", q=str(term))
 
@@ -72,7 +72,7 @@ def test_several_users_of_one_address_are_listed(support, known):
         assert reverse("admin:timeline", args=[user_id]) in page.content.decode()
 
 
-def test_a_purchase_of_nobodys_is_shown_by_itself(support, sandbox, known):
+def test_a_purchase_without_an_owner_is_shown_alone(support, sandbox, known):
     bought = AppStore(sandbox).buy()
     update_credits(known[0] and Phone().sign_in(), bought)
     row = purchase_of(bought)
@@ -99,7 +99,7 @@ def test_a_purchase_that_apple_could_not_confirm_yet_leads_to_the_story(support,
     assert "/admin/billing/unconfirmedpurchase/" in told
 
 
-def test_finding_is_for_who_may_look_at_users(known):
+def test_search_needs_the_permission_to_view_users(known):
     _, terms = known
     assert Staff(staff_user("tom")).see("support_search", q=terms["e-mail"]).status_code == 403
     assert Staff(staff_user("vera", role="viewer")).see("support_search").status_code == 200
@@ -111,7 +111,7 @@ def test_the_search_is_in_the_sidebar_of_every_page(support):
 
 
 @pytest.mark.parametrize("column", ["email", "transaction_id", "original_transaction_id"])
-def test_what_is_no_key_is_looked_up_on_an_index(db, column):
+def test_search_by_text_uses_an_index(db, column):
     rows = User.objects if column == "email" else apps.get_model("billing", "Purchase").objects
     lookup = f"{column}__iexact" if column == "email" else column
     with connection.cursor() as cursor:

@@ -363,7 +363,7 @@ def test_session_of_a_customer_is_refused(phone):
     assert error(answer)[:2] == (403, "ERR_4006")
 
 
-def test_legacy_path_responds_alike(support, phone):
+def test_legacy_path_has_the_same_response(support, phone):
     answer = support.client.get("/functions/v1/admin-user-stats", {"user_id": str(phone.user_id)})
 
     assert answer.status_code == 200

@@ -43,7 +43,7 @@ def busy(customer_history, support, sandbox):
     return customer_history
 
 
-def test_it_tells_everything_with_the_balance_after_it(busy):
+def test_the_timeline_shows_every_event_with_the_balance_after_it(busy):
     told = timeline.get_page(busy.user.id)
 
     assert Counter(event.kind for event in told.events) == Counter(
@@ -63,7 +63,7 @@ def test_it_tells_everything_with_the_balance_after_it(busy):
     assert told.events[0].balance == 15
 
 
-def test_what_belongs_to_a_job_or_purchase_stands_beneath_it(busy):
+def test_events_of_a_job_or_purchase_are_grouped_under_it(busy):
     lines = {
         event.kind: [line.text for line in event.details]
         for event in timeline.get_page(busy.user.id).events
@@ -93,7 +93,7 @@ def test_the_page_links_both_ways(support, busy):
         assert timeline_url in support.see(f"{name}_change", row.pk).content.decode(), name
 
 
-def test_it_is_for_who_may_look_at_users_and_masks_for_a_viewer(busy):
+def test_the_timeline_needs_the_permission_to_view_users_and_masks_for_a_viewer(busy):
     User.objects.filter(id=busy.user.id).update(email="zoe@example.com")
     page = Staff(staff_user("vera", role="viewer")).see("timeline", busy.user.id)
 
@@ -111,7 +111,7 @@ def test_a_cursor_that_is_none_is_no_page(support, busy, before):
     assert support.see("timeline", busy.user.id, before=before).status_code == 404
 
 
-def test_the_story_of_nobody_is_no_page(support):
+def test_the_timeline_of_an_unknown_user_is_404(support):
     assert support.see("timeline", uuid4()).status_code == 404
 
 
@@ -131,7 +131,7 @@ def test_an_account_and_the_guest_that_became_it_lead_to_each_other(support, san
     assert reverse("admin:timeline", args=[account.user_id]) in pages[guest_id]
 
 
-def test_it_says_at_its_top_who_is_banned(support, customer_history):
+def test_the_timeline_states_a_ban_at_the_top(support, customer_history):
     def status():
         return dict(support.see("timeline", customer_history.user.id).context["facts"])["Status"]
 
@@ -189,7 +189,7 @@ def test_5000_events_open_with_as_many_queries_as_a_few(
     assert len(many) - len(few) <= 2
 
 
-def test_its_pages_tell_every_event_once_in_the_order_of_time(phone):
+def test_timeline_pages_show_every_event_once_in_order(phone):
     lengthen(phone, times=100)
 
     events, before = [], ""
