@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,10 +12,9 @@ from django.utils import timezone
 from credits import ledger_check
 from credits import services as credit_services
 from credits.models import LedgerCheck
+from tests.helpers import fork_server
 from tests.helpers.database import url_of_database
 from tests.helpers.wallet import TestWallet
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -127,14 +123,8 @@ def test_the_command_reports_an_unavailable_database():
 
 def prove_ledger(url=None):
     """The command as an operator runs it, on this run's database."""
-    return subprocess.run(
-        [sys.executable, "manage.py", "prove_ledger"],
-        cwd=PROJECT,
-        env=os.environ | {"DATABASE_URL": url or url_of_database()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    environment = os.environ | {"DATABASE_URL": url or url_of_database()}
+    return fork_server.manage("prove_ledger", environment=environment)
 
 
 def test_the_command_fails_and_names_an_unbalanced_wallet(committed):
