@@ -49,27 +49,27 @@ def credits_of(phones: list[Phone]) -> list[int]:
 
 
 @pytest.mark.parametrize("latency", [0, 0.05])
-def test_sixteen_checks_of_one_phone_at_once_bring_ten_credits_in_all(
+def test_eight_checks_of_one_phone_at_once_bring_ten_credits_in_all(
     sandbox: Sandbox, latency: float
 ) -> None:
     sandbox.control("apple/device", latency=latency)
-    phones = installations_of_one_phone(sandbox, 16)
+    phones = installations_of_one_phone(sandbox, 8)
 
     at_once(*(phone.sign_in for phone in phones))
     workers_give_what_waits()
 
-    assert sorted(credits_of(phones)) == [0] * 15 + [10]
+    assert sorted(credits_of(phones)) == [0] * 7 + [10]
 
 
 @pytest.mark.parametrize("latency", [0, 0.05])
-def test_sixteen_phones_at_once_get_their_welcome_each(sandbox: Sandbox, latency: float) -> None:
+def test_eight_phones_at_once_get_their_welcome_each(sandbox: Sandbox, latency: float) -> None:
     sandbox.control("apple/device", latency=latency)
-    phones = [Phone() for _ in range(16)]
+    phones = [Phone() for _ in range(8)]
 
     at_once(*(phone.sign_in for phone in phones))
     workers_give_what_waits()
 
-    assert credits_of(phones) == [10] * 16
+    assert credits_of(phones) == [10] * 8
 
 
 def test_phones_that_check_in_many_times_among_others_get_one_welcome_each(
