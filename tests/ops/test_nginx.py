@@ -149,7 +149,7 @@ def test_a_large_upload_passes_and_a_larger_one_is_refused_as_web_does(phone, in
             timeout=PATIENCE_SECONDS,
         )
 
-    whole, too_large = upload(9_900_000), upload(40_000_000)
+    whole, too_large = upload(9_900_000), upload(12_000_000)
 
     # It came whole: web looked into it, and it is no picture.
     assert (whole.status_code, whole.json()["error"]["code"]) == (400, "ERR_4017"), whole.text
