@@ -58,7 +58,8 @@ BACKFILL_NOTIFICATIONS = DueWork(
         "history walks",
         lambda: BackfillCursor.objects.filter(environment__in=settings.APPSTORE_ENVIRONMENTS),
     ),
-    # Beat looks every minute; a run begins once in EVERY (lifecycle/notification_backfill.py).
+    # Beat looks every minute. A run begins once in BACKFILL_INTERVAL
+    # (lifecycle/notification_backfill.py).
     every_seconds=60,
 )
 REREAD_PAYLOADS = DueWork(

@@ -32,8 +32,8 @@ class UnknownProduct(Refusal):
 
 
 class StoreUnavailable(Refusal):
-    """Apple did not answer, or refused to answer now. The client may repeat the call; we fetch a
-    purchase that was named without being asked again."""
+    """Apple did not answer, or declined for now. The client may retry; we fetch a purchase that it
+    has named without another call."""
 
     code = "ERR_5005"
     type = "STORE_UNAVAILABLE"

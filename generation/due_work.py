@@ -25,11 +25,11 @@ from rendio.common.background.due_rows import DRAIN_SECONDS
 from rendio.common.background.due_work import DueRows, DueWork
 
 IMAGES, VIDEOS = "medium", "low"
+# Longer than the work on a job takes in stages without a lease of their own.
+JOB_LEASE = timedelta(seconds=120)
 # A worker that dies with a job leaves it due again after its lease, which is longer than all that
 # the worker does: ask for the result, download, inspect, moderate and keep it; or fetch the
 # original, convert, inspect and keep it.
-# Longer than the work on a job takes in stages without a lease of their own.
-JOB_LEASE = timedelta(seconds=120)
 STORE_LEASE = timedelta(seconds=360)
 CONVERT_LEASE = timedelta(seconds=settings.FILM_CONVERT_SECONDS + 300)
 # A job in another stage is nobody's to cancel: SENT is seen again once its provider is known.

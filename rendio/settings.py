@@ -424,6 +424,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
+# A view names its limits in `limits`, or counts calls itself (rendio/common/web/api.py).
 RATE_LIMITS = {
     # name: (number, seconds). A name with a tier as its prefix is for users of that tier.
     # Orders: generate-video and the other calls of `_PaidCall` (generation/api.py).

@@ -12,8 +12,8 @@ class BanBit(DueRow):
     """The bit that Apple should keep for a phone, and the latest token to send it with.
 
     Only a device token identifies hardware, and only the phone can make one. So each check stores
-    its token for settings.DEVICE_TOKEN_HOURS: a ban then reaches the hardware although the phone
-    never returns under this device_id.
+    its token for settings.DEVICE_TOKEN_HOURS, so a ban reaches the hardware even if the phone never
+    returns under this device_id.
     """
 
     device_id = models.UUIDField(primary_key=True)

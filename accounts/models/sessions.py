@@ -35,9 +35,9 @@ class SessionQuerySet(OwnedQuerySet["Session"]):
 
 
 class Session(models.Model):
-    """One sign-in and all refresh tokens that follow from it.
+    """One sign-in and all refresh tokens descended from it.
 
-    One row for all of them: its lock orders refreshes, and revoking the family is one update. Only
+    One row for all of them: its lock serializes refreshes, and one update revokes them all. Only
     SHA-256 hashes of tokens are stored.
     """
 

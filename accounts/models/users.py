@@ -96,7 +96,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         help_text="Version of the accepted terms of service.",
     )
     welcomed_at = models.DateTimeField(
-        "welcome grant at", null=True, blank=True, help_text="Time of the welcome grant."
+        "welcome granted at", null=True, blank=True, help_text="Time of the welcome grant."
     )
     suspended_at = models.DateTimeField("banned at", null=True, blank=True)
     suspended_reason = models.TextField("ban reason", blank=True, default="")

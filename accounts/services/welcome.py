@@ -326,7 +326,10 @@ def set_welcome_bit(turn: Turn, *, device_token: str, bits: Bits) -> None:
 
 @transaction.atomic(durable=True)
 def record_won(turn: Turn) -> None:
-    """Step 5. Idempotent: two processes may finish a turn at the same time."""
+    """Step 5: mark the claim as won and release the turn.
+
+    Idempotent, because two processes may finish a turn at the same time.
+    """
     row = WelcomeTurn.objects.select_for_update().get()
     if row.claim_id == turn.claim.pk:
         _release(row)

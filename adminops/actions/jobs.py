@@ -87,8 +87,11 @@ def _retry_impact(request: ActionRequest) -> CreditImpact:
 
 
 def refetch_impact(job: Job) -> CreditImpact:
-    """No impact for a job that has not ended: it is paid. A job that ended without a video was
-    refunded, so a video fetched for it is free for the owner."""
+    """The credit impact of fetching a job's result again.
+
+    None while the job runs, because the owner has paid for it. A job that ended without a video was
+    refunded, so a video fetched now is free for its owner.
+    """
     is_free = job.is_terminal and not job.media_name
     return CreditImpact(job.credits_refunded, job.user_id) if is_free else CreditImpact()
 

@@ -39,7 +39,7 @@ class Phase:
 
 
 def phases(outages: list[tuple[str, float, float]], *, ends: float) -> list[Phase]:
-    """`outages` are (name, begin, when the server was back), in order."""
+    """Split the run into phases. `outages` holds (name, start, recovery time), in this order."""
     found, at = [], 0.0
     for name, began, back in outages:
         found.append(Phase("all is well", at, began, answers_all=True))

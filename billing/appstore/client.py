@@ -172,7 +172,7 @@ def notification_history(
     only_failures: bool,
     token: str,
 ) -> NotificationPage:
-    """Fetch a page of 20 notifications. `token`: from the page before, empty for the first.
+    """Fetch a page of 20 notifications. `token` is from the previous page, empty for the first.
 
     Raises StoreUnavailable, Rejected.
     """

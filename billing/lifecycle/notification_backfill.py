@@ -23,7 +23,7 @@ from rendio.common.background.due_work import due_work
 
 logger = structlog.get_logger(__name__)
 
-EVERY = timedelta(days=1)
+BACKFILL_INTERVAL = timedelta(days=1)
 # A little less than Apple's 180 days, as Apple's clock decides.
 KEPT_BY_APPLE = timedelta(days=180) - timedelta(hours=1)
 # Apple's history may lag when a run reaches its end.
@@ -86,5 +86,5 @@ def _keep(signed_payload: str, *, now: datetime) -> bool:
 def _finish(walk: BackfillCursor, *, now: datetime) -> None:
     walk.covered_until, walk.finished_at = walk.until_at, now
     walk.clear_position()
-    walk.due_at = now + EVERY
+    walk.due_at = now + BACKFILL_INTERVAL
     logger.info("history_walked", walk=str(walk), gaps_closed=walk.gaps_closed)

@@ -98,10 +98,13 @@ class ProviderRoute(models.Model):
     )
     cost_unit = models.CharField(max_length=10, choices=CostUnit.choices)
     cost_multipliers = models.JSONField(
-        default=dict, blank=True, help_text='{"resolution": {"1080p": "1.6667"}}'
+        default=dict,
+        blank=True,
+        help_text='Cost factors by setting, such as {"resolution": {"1080p": "1.6667"}}',
     )
     parameters = models.JSONField(
-        help_text='{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
+        help_text="The provider's names of our settings, such as "
+        '{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
     )
     constants = models.JSONField(
         default=dict, blank=True, help_text="Sent to the provider unchanged."

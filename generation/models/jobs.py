@@ -121,7 +121,7 @@ class Job(models.Model):
     tried_routes = models.JSONField(
         default=list,
         db_default=Value([], models.JSONField()),
-        help_text="Routes that are not tried again.",
+        help_text="Routes already tried, which are not tried again.",
     )
     progress = models.PositiveSmallIntegerField("progress (%)", default=0)
     expected_at = models.DateTimeField(

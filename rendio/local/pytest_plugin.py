@@ -174,7 +174,7 @@ def _template() -> Path:
 
 
 def wait_for_sandbox(stack: Stack) -> None:
-    """Until the stack's sandbox answers. Raises ServerFailed."""
+    """Wait until the stack's sandbox answers. Raises ServerFailed."""
     sandbox = stack.children["sandbox"]
 
     url = f"{stack.env['SANDBOX_URL']}/control/requests"
