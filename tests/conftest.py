@@ -19,6 +19,7 @@ from accounts.models import WelcomeTurn
 from generation.catalogue import cache as cache_catalogue
 from generation.models import ProviderHealth
 from generation.moderation.blocklist import blocklist
+from generation.video_files import process as decoding_process
 from rendio.common import clock
 from rendio.local import pytest_plugin
 from rendio.local.child_process import ChildProcess
@@ -40,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     ChildProcess.launch = staticmethod(fork_server.launch)
+    decoding_process.launch = fork_server.decode
     config.addinivalue_line("markers", "budgeted: tries more examples with --thorough")
     budget.is_thorough = config.getoption("--thorough")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ PROBE_TIMEOUT_SECONDS = 60
 # Time beyond the process's own limit.
 GRACE_SECONDS = 5
 CONVERTED_NAME = "converted.mp4"
+ENVIRONMENT = {"LANG": "C.UTF-8"}
 
 
 class ProcessFailed(Exception):
@@ -55,21 +57,13 @@ def convert(path: Path, folder: Path) -> Path:
 
 def _run(command_name: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[str, Any]:
     command = [
-        sys.executable, "-m", "generation.video_files", command_name, str(path), str(folder), *more,
+        "-m", "generation.video_files", command_name, str(path), str(folder), *more,
         "--seconds", str(seconds),
         "--memory-bytes", str(settings.FILM_MEMORY_MB * 1024 * 1024),
         "--file-bytes", str(settings.MAX_VIDEO_BYTES),
     ]  # fmt: skip
     try:
-        completed = subprocess.run(  # noqa: S603
-            command,
-            cwd=settings.BASE_DIR,
-            env={"LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds + GRACE_SECONDS,
-            check=False,
-        )
+        completed = launch(command, timeout_seconds=seconds + GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         raise ProcessFailed("took too long") from None
     try:
@@ -79,3 +73,21 @@ def _run(command_name: str, path: Path, folder: Path, *more: str, seconds: int) 
     if "unusable" in output:
         raise UnusableFile(output["unusable"])
     return dict(output)
+
+
+def launch(
+    arguments: Sequence[str], *, timeout_seconds: float
+) -> subprocess.CompletedProcess[bytes] | subprocess.CompletedProcess[str]:
+    """Run `python *arguments` without our environment, which has secrets.
+
+    Raises subprocess.TimeoutExpired.
+    """
+    return subprocess.run(  # noqa: S603
+        [sys.executable, *arguments],
+        cwd=settings.BASE_DIR,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=timeout_seconds,
+        check=False,
+    )

@@ -35,6 +35,7 @@ from typing import Any
 import django
 from django.urls import get_resolver
 
+from generation.video_files import process as decoding_process
 from rendio.common.background import shutdown
 from rendio.common.observability import metrics_folder
 from rendio.local import child_process
@@ -43,8 +44,11 @@ from rendio.local.data_dir import PROJECT
 # Imported by the application, and independent of the settings and of the environment.
 LIBRARIES = [
     "PIL.Image",
+    "PIL.ImageOps",
+    "PIL.JpegImagePlugin",
     "appstoreserverlibrary.api_client",
     "appstoreserverlibrary.signed_data_verifier",
+    "av",
     "celery.apps.beat",
     "celery.apps.worker",
     "celery.concurrency.prefork",
@@ -78,6 +82,8 @@ LIBRARIES = [
 # What `python -m` starts from a server of its environment. Other modules read no settings.
 OF_THE_APPLICATION = {"celery", "gunicorn", "rendio.worker"}
 MAKE_METRICS_FOLDERS = {"gunicorn", "rendio.worker"}
+# As in production; tests/conftest.py replaces it by `decode`.
+launch_decoder = decoding_process.launch
 # Servers of environments at the same time.
 KEPT_SERVERS = 4
 # What a process tells of itself: its pid, and its exit code.
@@ -263,6 +269,14 @@ def module(name: str, *arguments: str, environment: Mapping[str, str]) -> Proces
         f" fork_server.run_python({['-m', name, *arguments]!r})"
     )
     return _libraries().start(code, **environment)
+
+
+def decode(arguments: Sequence[str], *, timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+    """generation.video_files.process.launch for tests. The process itself limits its time."""
+    _, name, *following = arguments
+    process = module(name, *following, environment=decoding_process.ENVIRONMENT)
+    output, errors = process.communicate(timeout_seconds)
+    return subprocess.CompletedProcess(arguments, process.returncode or 0, output, errors)
 
 
 def launch(

@@ -16,6 +16,7 @@ from generation.video_files.media_info import MediaInfo, UnusableFile, VideoInfo
 from generation.video_files.playability import RequiredChange
 from generation.video_files.probe import probe as read
 from generation.video_files.process import ProcessFailed, convert, probe
+from tests.helpers import fork_server
 from tests.helpers.tiny_films import colours, film, picture
 
 # By encoder and pixel format: what is done where container, tag and sound are as they should be.
@@ -257,6 +258,13 @@ def test_a_large_image_is_judged_by_a_small_one(tmp_path):
 # --- The process ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def unforked(monkeypatch):
+    """A Python process for each file, as in production. Other tests fork it."""
+    monkeypatch.setattr(process, "launch", fork_server.launch_decoder)
+
+
+@pytest.mark.usefixtures("unforked")
 def test_a_process_reads_and_converts_a_film(tmp_path):
     (tmp_path / "media").write_bytes(film("libvpx-vp9", sound="libopus", turn=90))
 
@@ -271,6 +279,7 @@ def test_a_process_reads_and_converts_a_film(tmp_path):
     assert colours(Image.open(tmp_path / report.thumbnail)) == TURNS[90]
 
 
+@pytest.mark.usefixtures("unforked")
 def test_a_process_that_takes_too_long_is_ended(tmp_path, settings, monkeypatch):
     monkeypatch.setattr(process, "PROBE_TIMEOUT_SECONDS", 1)
     fifo = tmp_path / "media"
@@ -280,6 +289,7 @@ def test_a_process_that_takes_too_long_is_ended(tmp_path, settings, monkeypatch)
         probe(fifo, tmp_path, kind="video")
 
 
+@pytest.mark.usefixtures("unforked")
 def test_a_process_that_takes_too_much_memory_ends_alone(tmp_path, settings):
     settings.FILM_MEMORY_MB = 40
     (tmp_path / "media").write_bytes(film())
@@ -288,6 +298,7 @@ def test_a_process_that_takes_too_much_memory_ends_alone(tmp_path, settings):
         probe(tmp_path / "media", tmp_path, kind="video")
 
 
+@pytest.mark.usefixtures("unforked")
 def test_a_film_that_becomes_too_large_is_unusable(tmp_path, settings):
     (tmp_path / "media").write_bytes(film("libx264", "yuv444p"))
     settings.MAX_VIDEO_BYTES = 1000
@@ -296,6 +307,7 @@ def test_a_film_that_becomes_too_large_is_unusable(tmp_path, settings):
         convert(tmp_path / "media", tmp_path)
 
 
+@pytest.mark.usefixtures("unforked")
 def test_the_process_knows_no_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "the key of keys")
     told = []
