@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psycopg
 import requests
+from psycopg import sql
 
+from rendio.local import pytest_plugin
 from rendio.local.child_process import command_line
-from rendio.local.data_dir import PROJECT
+from rendio.local.data_dir import PROJECT, DataDir
+from rendio.local.servers import PostgreSQL
 from rendio.local.wait import answers
 from tests.helpers.wait import wait_for
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
@@ -34,6 +37,10 @@ def address(output: str, label: str) -> str:
 
 def users(data_dir: Path) -> int:
     """Rows that a journey has committed, read from the running home."""
+    return count(data_dir, "accounts_user")
+
+
+def count(data_dir: Path, table: str) -> int:
     password = dict(
         line.split("=", 1) for line in (data_dir / "secrets.env").read_text().splitlines()[1:]
     )["POSTGRES_PASSWORD"]
@@ -42,8 +49,27 @@ def users(data_dir: Path) -> int:
     with psycopg.connect(
         host="127.0.0.1", port=port, user="rendio", password=password, dbname="rendio"
     ) as connection:
-        row = connection.execute("SELECT count(*) FROM accounts_user").fetchone()
+        row = connection.execute(
+            sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+        ).fetchone()
     return row[0]
+
+
+def prepare_database(data_dir: DataDir) -> None:
+    """Give the home a database in which all but one migration is applied, from the template of this
+    test run. Without a template the home stays empty, and the start migrates for longer."""
+    if not pytest_plugin.copy_template(data_dir):
+        return
+    database = PostgreSQL(data_dir, password=data_dir.secrets()["POSTGRES_PASSWORD"], durable=False)
+    database.start()
+    server = database.url.rpartition("/")[0]
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute("DROP DATABASE rendio")
+        connection.execute(f"ALTER DATABASE {pytest_plugin.MIGRATED} RENAME TO rendio")
+    with psycopg.connect(database.url) as connection:
+        connection.execute("DROP TABLE django_session")
+        connection.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+    database.stop()
 
 
 def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,10 +94,17 @@ def test_a_command_beside_nothing_says_what_is_missing(supervisor):
 
 def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervisor):
     """One start for several promises: it takes seconds."""
-    data_dir = supervisor.data_dir
+    owned = DataDir(supervisor.data_dir)
+    owned.acquire()
+    prepare_database(owned)
+    owned.release()
+    data_dir = owned.root
     supervisor = Supervisor(data_dir)
     supervisor.start()
     supervisor.wait_for("staff login")
+
+    # The migration that was missing.
+    assert count(data_dir, "django_session") == 0
 
     # The journey, readable without a terminal.
     assert "\x1b" not in supervisor.output
