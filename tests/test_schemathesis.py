@@ -43,6 +43,9 @@ CONFIG = schemathesis.Config.from_dict(
 DESCRIBED = schemathesis.openapi.from_dict(RAW, config=CONFIG)
 OPERATIONS = [(path, method) for path, methods in RAW["paths"].items() for method in methods]
 CSRF = "c" * 32
+# One for all tests: Schemathesis reads the constants of the modules of each new application.
+APPLICATION = WSGIHandler()
+DESCRIBED.app = APPLICATION
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def access(phone: Phone) -> Iterator[dict[str, Any]]:
 @budgeted
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_an_operation_answers_as_described_whatever_it_is_asked(access, path, method):
-    DESCRIBED.app = WSGIHandler()  # with the settings of this test
+    APPLICATION.load_middleware()  # of this test's settings
     operation = DESCRIBED[path][method]
     sound, unsound = (
         operation.as_strategy(generation_mode=mode)
