@@ -82,7 +82,7 @@ def account(thief):
 def test_jobs_of_merged_phones_return_nothing_beside_what_the_account_holds(
     thief, account, sandbox, ending
 ):
-    job_ids = [job_id for _ in range(3) for job_id in merged(thief, phone_with_a_code())]
+    job_ids = [job_id for _ in range(2) for job_id in merged(thief, phone_with_a_code())]
 
     if ending == "cancelled":
         cancel(account, job_ids)
@@ -94,7 +94,7 @@ def test_jobs_of_merged_phones_return_nothing_beside_what_the_account_holds(
 
 
 def test_cancelled_jobs_of_merged_phones_return_nothing_to_an_empty_account(thief, account):
-    job_ids = [job_id for _ in range(3) for job_id in merged(thief, phone_with_a_code())]
+    job_ids = [job_id for _ in range(2) for job_id in merged(thief, phone_with_a_code())]
     own = spend_all(account)
 
     cancel(account, job_ids)

@@ -99,13 +99,17 @@ def everything_seen_by(staff, phone, before):
 
 
 def rows_seen_by(staff, models, before):
-    """The lists of these models, and the pages of each row since `before`."""
+    """The lists of these models, the pages of each row since `before`, one history of each model.
+
+    A history is the audit log of one row, and the whole audit log is among the lists.
+    """
     seen = {}
     for model in models:
         name = model._meta.label_lower.replace(".", "_")
         pages = [(f"{name}_changelist", (), {}), (f"{name}_changelist", (), {"q": "no such"})]
-        for row in rows_to_open(model, before):
-            pages += [(f"{name}_{page}", (row.pk,), {}) for page in ("change", "history")]
+        opened = rows_to_open(model, before)
+        pages += [(f"{name}_change", (row.pk,), {}) for row in opened]
+        pages += [(f"{name}_history", (row.pk,), {}) for row in opened[:1]]
         for page, args, query in pages:
             url = reverse(f"admin:{page}", args=args)
             answer = staff.client.get(url, query, follow=True)
