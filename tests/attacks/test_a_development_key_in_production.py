@@ -6,9 +6,11 @@ Each case starts a process: only a start shows what a start refuses.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,23 +28,41 @@ PROCESSES = {
 }
 
 
-def start(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    folder = os.path.dirname(sys.executable)
-    return subprocess.run(  # noqa: S602
+PRINTS_ITS_ARGUMENTS = f"""#!{sys.executable}
+import json, pathlib, sys
+print(json.dumps([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory) -> Path:
+    """A folder with programs that print their names and arguments."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("python", "celery"):
+        (folder / name).write_text(PRINTS_ITS_ARGUMENTS)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def start(command: str, programs: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run what the shell makes of the command, in a fork instead of a Python of its own."""
+    expanded = subprocess.run(  # noqa: S602
         command,
         shell=True,
-        cwd=PROJECT,
-        env={"PATH": f"{folder}:{os.environ['PATH']}", "FLOWER_BASIC_AUTH": "a:b", **variables},
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        check=False,
-        timeout=120,
+        check=True,
     )
+    name, *arguments = json.loads(expanded.stdout)
+    if name == "celery":
+        arguments = ["-m", "celery", *arguments]
+    return fork_server.run(*arguments, environment={"FLOWER_BASIC_AUTH": "a:b", **variables})
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_each_process_is_refused_beside_real_servers(process):
-    refused = start(PROCESSES[process], **DATABASE, **REDIS)
+def test_each_process_is_refused_beside_real_servers(programs, process):
+    refused = start(PROCESSES[process], programs, **DATABASE, **REDIS)
 
     assert refused.returncode != 0
     said = refused.stdout + refused.stderr

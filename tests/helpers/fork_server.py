@@ -253,13 +253,15 @@ def application(environment: Mapping[str, str]) -> ForkServer:
     return server
 
 
+def run(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """`python *arguments` with nothing but these variables."""
+    code = f"from tests.helpers import fork_server; fork_server.run_python({list(arguments)!r})"
+    return _libraries().run(code, **environment)
+
+
 def manage(*arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """`python manage.py …` with nothing but these variables."""
-    code = (
-        "from tests.helpers import fork_server;"
-        f" fork_server.run_python({['manage.py', *arguments]!r})"
-    )
-    return _libraries().run(code, **environment)
+    return run("manage.py", *arguments, environment=environment)
 
 
 def module(name: str, *arguments: str, environment: Mapping[str, str]) -> Process:
