@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import redis
 
+from rendio.local import pytest_plugin
 from rendio.local import servers as servers_module
 from rendio.local.child_process import ChildProcess
 from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
@@ -38,6 +39,13 @@ valkey.start()
 print(database.url, valkey.url, flush=True)
 time.sleep(600)
 """
+
+
+@pytest.fixture
+def home_with_cluster(data_dir) -> DataDir:
+    """Copied from the template of this run: the other tests run initdb."""
+    pytest_plugin.copy_template(data_dir)
+    return data_dir
 
 
 @contextmanager
@@ -68,11 +76,11 @@ def remembered(database: PostgreSQL, valkey: Valkey) -> tuple[list[str], str | N
         return rows, client.get("kept")
 
 
-def test_what_was_stored_is_there_after_a_restart(data_dir):
-    with servers(data_dir) as (database, valkey):
+def test_what_was_stored_is_there_after_a_restart(home_with_cluster):
+    with servers(home_with_cluster) as (database, valkey):
         remember(database.url, valkey.url, "first")
 
-    with servers(data_dir) as (database, valkey):
+    with servers(home_with_cluster) as (database, valkey):
         assert remembered(database, valkey) == (["first"], "first")
 
 
@@ -104,13 +112,13 @@ def test_killing_the_holder_leaves_nothing_and_loses_no_commit(tmp_path):
     data_dir.release()
 
 
-def test_killed_servers_start_again_with_what_was_committed(data_dir):
-    with servers(data_dir) as (database, valkey):
+def test_killed_servers_start_again_with_what_was_committed(home_with_cluster):
+    with servers(home_with_cluster) as (database, valkey):
         remember(database.url, valkey.url, "committed")
         database.child.kill()
         valkey.child.kill()
         # They name a process that lives, and is not PostgreSQL.
-        lock = data_dir.root / "postgres" / "data" / "postmaster.pid"
+        lock = home_with_cluster.root / "postgres" / "data" / "postmaster.pid"
         lock.write_text("\n".join([str(os.getpid()), *lock.read_text().splitlines()[1:]]))
 
         database.start()
@@ -135,8 +143,8 @@ def test_two_homes_do_not_meet(tmp_path):
             psycopg.connect(stranger)
 
 
-def test_they_listen_on_loopback_only(data_dir):
-    with servers(data_dir) as (database, valkey):
+def test_they_listen_on_loopback_only(home_with_cluster):
+    with servers(home_with_cluster) as (database, valkey):
         with psycopg.connect(database.url) as connection:
             addresses = connection.execute("SHOW listen_addresses").fetchone()
             sockets = connection.execute("SHOW unix_socket_directories").fetchone()
@@ -187,10 +195,10 @@ def test_root_without_setpriv_is_told_what_to_do(data_dir, monkeypatch):
         PostgreSQL(data_dir, password="unused").start()
 
 
-def test_another_password_than_the_data_has_is_explained(data_dir):
-    with servers(data_dir):
+def test_another_password_than_the_data_has_is_explained(home_with_cluster):
+    with servers(home_with_cluster):
         pass
-    stranger = PostgreSQL(data_dir, password="another")
+    stranger = PostgreSQL(home_with_cluster, password="another")
 
     with pytest.raises(ServerFailed, match=r"another password .* secrets\.env"):
         stranger.start()
