@@ -72,7 +72,7 @@ def test_troubles_of_the_provider_open_it_and_intake_refuses(rich, instant_provi
 @pytest.mark.parametrize("outcome", ["content_policy", "invalid_input", "error", "hang"])
 def test_what_is_wrong_with_one_job_never_opens_it(rich, instant_provider, life, outcome):
     instant_provider.provider(outcome=outcome)
-    for _ in range(5):
+    for _ in range(3):
         job = create_job(rich)
         life.run_until_done(job)
 
@@ -84,7 +84,7 @@ def test_an_input_that_is_refused_at_once_counts_as_an_answer(rich, stub_server,
     override_provider(settings, "fal", url=stub_server.url)
     stub_server.otherwise = (422, {}, b'{"detail": "no"}')
 
-    for _ in range(5):
+    for _ in range(3):
         life.run_until_done(create_job(rich))
 
     assert (health().state, health().failures) == (Breaker.CLOSED, 0)

@@ -18,7 +18,7 @@ from tests.helpers.job_driver import (
 
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 # The deadlines in seconds as they are set by default: one of each kind.
-DEADLINES = {"submit_500": 120, "hang": 600, "status_500": 600, "result_404": 1800}
+DEADLINES = {"submit_500": 120, "hang": 600, "result_404": 1800}
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_it_completes(phone, instant_provider, life, outcome):
 )
 def test_it_fails_and_the_credits_come_back(phone, instant_provider, life, settings, outcome, code):
     if outcome not in DEADLINES:
-        settings.JOB_STORE_DEADLINE_SECONDS = 120
+        settings.JOB_RUN_DEADLINE_SECONDS = settings.JOB_STORE_DEADLINE_SECONDS = 120
     instant_provider.provider(outcome=outcome)
     job = create_job(phone)
 

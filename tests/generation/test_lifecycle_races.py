@@ -45,13 +45,13 @@ WORKERS = 4
 
 
 def test_workers_who_submit_at_once_submit_each_job_once(guest, instant_provider):
-    jobs = [create_job(guest) for _ in range(10)]
+    jobs = [create_job(guest) for _ in range(6)]
     life = JobDriver()
 
     at_once(*[life.submit] * WORKERS)
 
-    assert len(submissions(instant_provider)) == len(instant_provider.jobs()) == 10
-    assert ProviderRequest.objects.filter(job__in=jobs).count() == 10
+    assert len(submissions(instant_provider)) == len(instant_provider.jobs()) == 6
+    assert ProviderRequest.objects.filter(job__in=jobs).count() == 6
     for job in jobs:
         life.run_until_done(job)
         assert_completed(job)
@@ -59,14 +59,14 @@ def test_workers_who_submit_at_once_submit_each_job_once(guest, instant_provider
 
 def test_workers_who_look_at_once_look_at_each_job_once(guest, instant_provider):
     instant_provider.provider(run_seconds=600, cancel_running=True)
-    jobs = [create_job(guest) for _ in range(10)]
+    jobs = [create_job(guest) for _ in range(6)]
     life = JobDriver()
     life.submit()
     life.advance(3)
 
     at_once(*[life.poll] * WORKERS)
 
-    assert len(status_polls(instant_provider)) == 10
+    assert len(status_polls(instant_provider)) == 6
     for job in jobs:
         guest.post("cancel-video-job", {"job_id": str(job.id)})
         assert_refunded(job, status=JobStatus.CANCELLED)
@@ -220,28 +220,28 @@ def copies_of(job: Job, count: int, **changes) -> list[Job]:
     return Job.objects.bulk_create(copies)
 
 
-@pytest.mark.parametrize(
-    "stages", [[Stage.SUBMIT], poll.STAGES, [Stage.STORE]], ids=["submit", "poll", "store"]
-)
-def test_a_claim_looks_only_at_what_is_due(phone, instant_provider, stages):
+def test_a_claim_looks_only_at_what_is_due(phone, instant_provider, subtests):
     job = create_job(phone)
     done = {"stage": Stage.DONE, "status": JobStatus.COMPLETED, "media_name": "x", "due_at": None}
     copies_of(job, 3000, **done)
-    later = timezone.now() + timedelta(hours=1)
-    copies_of(job, 200, stage=stages[0], due_at=later)
-    due = copies_of(job, 3, stage=stages[0])
+    now = timezone.now()
+    kinds = {"submit": [Stage.SUBMIT], "poll": poll.STAGES, "store": [Stage.STORE]}
+    for stages in kinds.values():
+        copies_of(job, 200, stage=stages[0], due_at=now + timedelta(hours=1))
+        copies_of(job, 3, stage=stages[0], due_at=now)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE generation_job")
 
-    plan = (
-        Job.objects.due(timezone.now() + timedelta(seconds=2), queue="low", stages=stages)
-        .select_for_update(skip_locked=True, of=("self",))[:50]
-        .explain(analyze=True, buffers=False)
-    )
+    for kind, stages in kinds.items():
+        with subtests.test(kind):
+            due = Job.objects.due(now + timedelta(seconds=2), queue="low", stages=stages)
+            plan = due.select_for_update(skip_locked=True, of=("self",))[:50].explain(
+                analyze=True, buffers=False
+            )
 
-    assert "job_due" in plan
-    assert "Seq Scan" not in plan
-    assert len(due) == 3
+            assert due.count() >= 3
+            assert "job_due" in plan
+            assert "Seq Scan" not in plan
 
 
 # --- Workers that die ----------------------------------------------------------------------------
