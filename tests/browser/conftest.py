@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import global_settings
 from django.contrib.auth.models import Group
 from django.urls import reverse
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -28,6 +29,12 @@ __all__ = ["running"]  # a fixture
 SERIOUS = {"serious", "critical"}
 # Where `make screenshots` wants them.
 PICTURES = os.environ.get("SCREENSHOTS")
+
+
+@pytest.fixture(autouse=True)
+def _real_passwords(_quick_passwords: None, settings: Any) -> None:
+    """The web process knows no other hashes."""
+    settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS
 
 
 @pytest.fixture(scope="module")
