@@ -264,8 +264,8 @@ class Process:
 
     def reaches_its_input(self):
         """Until the line `input('here\\n')`."""
-        line = self._process.stdout.readline()
-        assert line == "here\n", self._process.stderr.read()
+        # Before it come the log's lines, such as that of a slow query.
+        assert "here\n" in iter(self._process.stdout.readline, ""), self._process.stderr.read()
 
     def goes_on(self):
         self._process.stdin.write("\n")

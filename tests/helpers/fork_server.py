@@ -17,6 +17,7 @@ import json
 import mmap
 import os
 import runpy
+import shutil
 import signal
 import socket
 import struct
@@ -311,11 +312,15 @@ def serve_libraries() -> None:
 
 def serve_application() -> None:
     # The metrics' library looks for a folder when it is imported. Processes make their own later.
-    with tempfile.TemporaryDirectory(prefix="rendio-fork-server-") as folder:
+    # Not a TemporaryDirectory: the first process that ends would remove it for all.
+    folder = tempfile.mkdtemp(prefix="rendio-fork-server-")
+    try:
         os.environ[metrics_folder.FOLDER] = folder
         django.setup()
         get_resolver().url_patterns  # noqa: B018 (imports the views)
         _serve()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _serve() -> None:
