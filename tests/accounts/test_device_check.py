@@ -43,10 +43,10 @@ def test_a_new_phone_gets_a_guest_ten_credits_and_a_session(installation):
     assert installation.get("get-user-profile").json()["id"] == body["user_id"]
 
 
-def test_a_known_phone_gets_its_user_again_and_no_second_welcome(guest, sandbox):
-    first = guest.answer
+def test_a_known_phone_gets_its_user_again_and_no_second_welcome(installation, sandbox):
+    first = installation.signed_in().answer
 
-    again = guest.check().json()
+    again = installation.check().json()
 
     assert again["user_id"] == first["user_id"]
     assert again["is_new"] is False

@@ -129,7 +129,7 @@ def test_after_an_incident_the_lead_counts_and_settles(desk, customer_history):
     lead, before = desk("lead"), customer_history.balance()
     job = Job.objects.get(id=customer_history.completed)
     lead.open("adminops_incident_begin")
-    lead.page.select_option("[name=which]", "delivered")
+    lead.page.select_option("[name=kind]", "delivered")
     minute = timedelta(minutes=1)
     lead.page.fill("[name=from_at]", f"{job.created_at - minute:%Y-%m-%d %H:%M:%S}")
     lead.page.fill("[name=until_at]", f"{job.created_at + minute / 60:%Y-%m-%d %H:%M:%S}")

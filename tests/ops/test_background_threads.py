@@ -132,6 +132,7 @@ def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
     wait_for(lambda: was_killed(caplog, "metrics"))
 
     assert wait_for(lambda: is_served(url))
+    assert not [problem for problem in thread_background.problems() if "metrics" in problem]
 
 
 def test_a_worker_serves_metrics_at_an_ipv6_address(settings):

@@ -63,13 +63,19 @@ def service(tmp_path_factory, django_db_setup):
 @pytest.fixture
 def phone(service):
     phone = WebPhone(service.url)
-    wait_for(lambda: is_well(service))
+    wait_for(lambda: are_well(service))
     phone.sign_in()
     return phone
 
 
 def is_well(service):
     return ask(service, "readyz").json() == {"status": "ok", "database": "ok", "redis": "ok"}
+
+
+def are_well(service):
+    """Both web processes: each notices by itself that a server answers again."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return all(pool.map(lambda _: is_well(service), range(AT_ONCE)))
 
 
 def ask(service, page):

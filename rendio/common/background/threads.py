@@ -103,6 +103,9 @@ class BackgroundThread:
                 if self._has_ended(starts):
                     return
             self._turn_began_at = monotonic()
+            if self._late_seconds is None:
+                # Such a turn lasts while all is well: a server serves.
+                self._failure = ""
             self._turn()
             self._failure = ""
 
