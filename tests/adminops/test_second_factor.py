@@ -154,13 +154,13 @@ def test_concurrent_use_of_one_code_signs_one_browser_in(committed):
     TOTPDevice.objects.filter(user=user).delete()
 
 
-@pytest.mark.parametrize("code", ["000000", "", "12345", "1234567", "१२३४५६", "abcdef", "0" * 9999])
-def test_setup_with_a_wrong_code_is_refused(half, code):
+def test_setup_with_a_wrong_code_is_refused(half, subtests):
     half.go(PAGE)
-
-    assert half.show(code).status_code == 200
-    assert not is_in(half)
-    assert not TOTPDevice.objects.exists()
+    for code in ["000000", "", "12345", "1234567", "१२३४५६", "abcdef", "0" * 9999]:
+        with subtests.test(code=code[:10]):
+            assert half.show(code).status_code == 200
+            assert not is_in(half)
+            assert not TOTPDevice.objects.exists()
 
 
 def test_each_browser_gets_its_own_setup_key(half):
