@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 from uuid import uuid4
 
@@ -22,7 +20,8 @@ from accounts.push import outbox, sending
 from accounts.push.messages import message_for
 from adminops.monitoring import alerts, backlog
 from rendio.common.outbound import http2
-from tests.helpers.job_driver import stack_environment
+from tests.helpers import fork_server
+from tests.helpers.database import url_of_database
 from tests.helpers.phone import Phone
 from tests.helpers.wait import PATIENCE_SECONDS
 
@@ -415,14 +414,9 @@ def test_a_worker_killed_after_apples_yes_is_followed_by_the_same_push(others_re
     phone.register_for_pushes()
     enqueue_push(phone)
 
-    died = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", DIES],
-        env=stack_environment(DJANGO_SETTINGS_MODULE="rendio.settings"),
-        capture_output=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    server = fork_server.application({**os.environ, "DATABASE_URL": url_of_database()})
+    died = server.run(DIES, timeout=PATIENCE_SECONDS)
+    assert died.returncode == -signal.SIGKILL, died.stderr
     assert the_push(phone).outcome == ""
     send(minutes=2)
 
