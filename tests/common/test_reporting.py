@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import fork_server
 from tests.helpers.job_driver import StubServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,15 +62,11 @@ def sink():
     server.close()
 
 
-def run(sink, **settings) -> str:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", SCRIPT, sink.url],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "rendio.settings", **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def environment(**variables) -> dict[str, str]:
+    return {**os.environ, "DJANGO_SETTINGS_MODULE": "rendio.settings", **variables}
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -85,17 +82,34 @@ def sent_to(sink, path) -> list[bytes]:
 
 
 def test_sentry_is_not_loaded_unless_configured(sink):
-    assert run(sink, SENTRY_DSN="", OTEL_EXPORTER_OTLP_ENDPOINT="") == "[]"
+    # No fork: it would have the library of the process that it is forked from.
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", SCRIPT, sink.url],
+        cwd=ROOT,
+        env=environment(SENTRY_DSN="", OTEL_EXPORTER_OTLP_ENDPOINT=""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert last_line(done) == "[]"
 
     assert [path for _, path, _ in sink.asked] == ["/ask?token=planted-in-their-query"]
 
 
-def test_sentry_event_names_the_error_and_no_user(sink):
+def test_sentry_event_names_the_error_and_no_user(sink, tmp_path):
     dsn = sink.url.replace("http://", "http://public@") + "/1"
 
-    loaded = run(sink, SENTRY_DSN=dsn, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
 
-    assert loaded == "['opentelemetry.exporter', 'sentry_sdk']"
+    done = fork_server.run(
+        str(script),
+        sink.url,
+        environment=environment(SENTRY_DSN=dsn, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url),
+    )
+
+    assert last_line(done) == "['opentelemetry.exporter', 'sentry_sdk']"
     envelopes = sent_to(sink, "/api/1/envelope/")
     events = [
         json.loads(line)
