@@ -20,8 +20,8 @@ ENV MEDIA_ROOT=/media
 
 # What stands for everything outside, for docker compose with its profile `sandbox`.
 FROM base AS sandbox
-COPY requirements-dev.txt .
-RUN pip install --require-hashes -r requirements-dev.txt
+COPY requirements-local.txt .
+RUN pip install --require-hashes -r requirements-local.txt
 COPY sandbox sandbox
 USER rendio
 EXPOSE 9000
@@ -41,7 +41,7 @@ RUN word=only-to-collect-the-static-files-of-this-image url=https://invalid.exam
         SIGN_IN_KEY_ID=none SIGN_IN_PRIVATE_KEY=bm9uZQ== \
         APPSTORE_APP_ID=1 APPSTORE_ISSUER_ID=none APPSTORE_KEY_ID=none APPSTORE_PRIVATE_KEY=bm9uZQ== \
         python manage.py collectstatic --no-input --verbosity 0 \
-    && rm -r sandbox requirements-dev.txt
+    && rm -r sandbox requirements-*.txt
 
 USER rendio
 EXPOSE 8000

@@ -5,7 +5,9 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+# Stamps, newer than the lock that is installed: what `make run` needs, and what development needs.
+LOCAL := $(VENV)/.installed-local
+DEV := $(VENV)/.installed-dev
 
 # Without the compiled modules each process compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,28 +18,28 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-run: $(INSTALLED)  ## Start everything on this machine, show one customer's journey, serve until Ctrl-C
+run: $(LOCAL)  ## Start everything on this machine, show one customer's journey, serve until Ctrl-C
 	@$(BIN)/python -m rendio.local run
 
-manage: $(INSTALLED)  ## Run a manage.py command on the servers of a running make run (ARGS="prove_ledger")
+manage: $(LOCAL)  ## Run a manage.py command on the servers of a running make run (ARGS="prove_ledger")
 	@$(BIN)/python -m rendio.local manage $(ARGS)
 
-test: $(INSTALLED)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
+test: $(DEV)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-bench: $(INSTALLED)  ## Measure requests a second and CPU per request, on servers of its own (ARGS="--seconds 20")
+bench: $(DEV)  ## Measure requests a second and CPU per request, on servers of its own (ARGS="--seconds 20")
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(INSTALLED)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
+chaos: $(DEV)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")
 	@$(BIN)/python -m bench.chaos $(ARGS)
 
-outages: $(INSTALLED)  ## Send 50 calls a second while PostgreSQL and Valkey restart and hang (ARGS="--hang 10")
+outages: $(DEV)  ## Send 50 calls a second while PostgreSQL and Valkey restart and hang (ARGS="--hang 10")
 	@$(BIN)/python -m bench.outages $(ARGS)
 
-screenshots: $(INSTALLED)  ## Take screenshots of the admin with this machine's Chromium, into docs/img
+screenshots: $(DEV)  ## Take screenshots of the admin with this machine's Chromium, into docs/img
 	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser
 
-check: $(INSTALLED)  ## Check format, lint, types, imports, migrations, the API's description, secrets and advisories
+check: $(DEV)  ## Check format, lint, types, imports, migrations, the API's description, secrets and advisories
 	@failed=; \
 	result() { if [ "$$2" = 0 ]; then echo "ok      $$1"; else echo "FAILED  $$1"; failed=1; fi; }; \
 	$(BIN)/ruff format --check --quiet .; result "format (make format mends it)" $$?; \
@@ -53,10 +55,10 @@ check: $(INSTALLED)  ## Check format, lint, types, imports, migrations, the API'
 	$(BIN)/python -m pytest -n 0 tests/ops/test_migration_lint.py; result "migrations beside the release before" $$?; \
 	[ -z "$$failed" ]
 
-format: $(INSTALLED)  ## Format the code and apply ruff's fixes
+format: $(DEV)  ## Format the code and apply ruff's fixes
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-messages: $(INSTALLED)  ## Extract the customers' messages into locale/, and compile the translations
+messages: $(DEV)  ## Extract the customers' messages into locale/, and compile the translations
 	@$(BIN)/pybabel --quiet extract --mapping=pyproject.toml --keywords=gettext_lazy \
 	    --keywords=ngettext_lazy:1,2 --no-location --sort-output --project=Rendio \
 	    --output=$(VENV)/messages.pot accounts billing credits generation rendio
@@ -64,18 +66,18 @@ messages: $(INSTALLED)  ## Extract the customers' messages into locale/, and com
 	    --output-dir=locale --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=100
 	@$(BIN)/pybabel --quiet compile --domain=django --directory=locale
 
-lock: $(INSTALLED)  ## Resolve requirements*.in into lock files with hashes
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    requirements.in -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    requirements-dev.in -c requirements.txt -o requirements-dev.txt
+lock: $(LOCAL)  ## Resolve requirements*.in into lock files with hashes
+	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes"; \
+	$$compile requirements-uv.in -o requirements-uv.txt && \
+	$$compile requirements.in -o requirements.txt && \
+	$$compile requirements-local.in -c requirements.txt -o requirements-local.txt && \
+	$$compile requirements-dev.in -c requirements-local.txt -o requirements-dev.txt
 
 clean:  ## Delete the caches of the tools; data (.rendio) and .venv stay
 	@rm -rf .audit_cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# The stamp is newer than the lock once that lock is installed.
-$(INSTALLED): requirements-dev.txt
+$(LOCAL): requirements-uv.txt requirements-local.txt
 	@command -v $(PYTHON) >/dev/null || { \
 	    echo "Rendio needs Python 3.11 or later; there is no $(PYTHON) here." \
 	         "Name another: make run PYTHON=python3.12" >&2; exit 1; }
@@ -87,6 +89,10 @@ $(INSTALLED): requirements-dev.txt
 	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 \
 	    || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the locked requirements into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-	    -r requirements-dev.txt
-	@touch $(INSTALLED)
+	@$(BIN)/python -I rendio/local/install.py requirements-uv.txt requirements-local.txt
+	@touch $@
+
+$(DEV): $(LOCAL) requirements-dev.txt
+	@echo "Installing what tests and checks need into $(VENV) ..."
+	@$(BIN)/python -I rendio/local/install.py requirements-uv.txt requirements-dev.txt
+	@touch $@

@@ -20,7 +20,7 @@ BIN = Path(".venv/bin")
 LOCK = Path("requirements.txt")
 # Hashes and translations look like secrets; tests are full of texts that look like passwords.
 UNREAD = (
-    *(".mo", ".po", "requirements.txt", "requirements-dev.txt"),
+    *(".mo", ".po", *(f"requirements{kind}.txt" for kind in ("", "-uv", "-local", "-dev"))),
     "tests/common/test_redaction.py",  # of what secrets look like
 )
 # Lines that look like secrets, and the reason why they are none.
