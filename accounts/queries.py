@@ -77,20 +77,12 @@ def require_ai_consent(*, user_id: UUID, providers: Collection[str]) -> None:
         raise ConsentRequired(providers=sorted(providers))
 
 
-# The user %(user_id)s and all others of the same person, as a subquery with the column `id`.
-RELATED_USER_IDS_SQL = """
-    SELECT %(user_id)s::uuid AS id
-    UNION
-    SELECT other.user_id FROM accounts_personkey mine
-    JOIN accounts_personkey other ON other.key = mine.key
-    WHERE mine.user_id = %(user_id)s"""
-
-
 def related_user_ids(user_id: UUID) -> set[UUID]:
     """The user and all users with the same Apple account, closed ones included. One query."""
     with connection.cursor() as cursor:
-        cursor.execute(RELATED_USER_IDS_SQL, {"user_id": user_id})
-        return {other_id for (other_id,) in cursor.fetchall()}
+        cursor.execute("SELECT accounts_related_user_ids(%s)", [user_id])
+        [user_ids] = cursor.fetchone()
+        return set(user_ids)
 
 
 def has_person_key(user_id: UUID) -> bool:

@@ -68,18 +68,6 @@ def find_response(request: IdempotentRequest, *, now: datetime) -> StoredRespons
     return StoredResponse(record.status, record.response, replayed=True)
 
 
-# Overwrites an expired record that has not been purged yet. If there is a live one, no row changes.
-_SAVE = """
-INSERT INTO credits_idempotencyrecord
-    (user_id, operation, key, fingerprint, status, answer, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (user_id, operation, key) DO UPDATE
-SET fingerprint = EXCLUDED.fingerprint, status = EXCLUDED.status, answer = EXCLUDED.answer,
-    expires_at = EXCLUDED.expires_at
-WHERE credits_idempotencyrecord.expires_at <= %s
-"""
-
-
 def save_response(request: IdempotentRequest, response: StoredResponse, *, now: datetime) -> bool:
     """Store the response for replay; return False if there is one already.
 
@@ -88,7 +76,7 @@ def save_response(request: IdempotentRequest, response: StoredResponse, *, now: 
     """
     with prepared_cursor() as cursor:
         cursor.execute(
-            _SAVE,
+            "SELECT credits_save_response(%s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 request.user_id,
                 request.operation,
@@ -96,11 +84,17 @@ def save_response(request: IdempotentRequest, response: StoredResponse, *, now: 
                 request.fingerprint,
                 response.status,
                 json.dumps(response.body),
-                now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS),
+                expiry(now),
                 now,
             ],
         )
-        return bool(cursor.rowcount == 1)
+        [is_new] = cursor.fetchone()
+        return bool(is_new)
+
+
+def expiry(now: datetime) -> datetime:
+    """When a response that is stored now expires."""
+    return now + timedelta(hours=settings.IDEMPOTENCY_KEY_HOURS)
 
 
 def reassign(*, from_user_id: UUID, into_user_id: UUID) -> None:

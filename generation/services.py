@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,9 +21,10 @@ from credits.errors import InsufficientCredits
 from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import cleanup, exposure
 from generation.catalogue import cache, routing
-from generation.catalogue.orders import Order, order_from_job, ordered_answer, parse_order
+from generation.catalogue.orders import Order, order_from_job, parse_order
 from generation.catalogue.specs import ModelSpec
 from generation.due_work import CANCEL_JOBS, SUBMIT_JOBS
+from generation.job_creation import Sale, create_job
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
@@ -32,8 +32,7 @@ from generation.moderation import screening
 from generation.uploads import ingest, retention
 from rendio.common import db
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
-from rendio.common.ids import uuid7
-from rendio.common.observability import metrics, request_id
+from rendio.common.observability import metrics
 
 logger = structlog.get_logger(__name__)
 
@@ -53,7 +52,9 @@ def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
         retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
     credits = order.price.credits
     max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
-    exposed = exposure.get_exposure(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
+    exposed = exposure.get_exposure(
+        exposure.parameters(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
+    )
     quote = Quote.objects.create(
         user_id=user_id,
         model_id=order.model.id,
@@ -155,89 +156,61 @@ def _moderate_and_fetch_image(attempt: IdempotentRequest, order: Order, *, now: 
 def _charge_and_create_job(
     attempt: IdempotentRequest, order: Order, *, now: datetime
 ) -> StoredResponse | None:
-    """Charge the wallet, create the job and store the response. None, with everything rolled back,
-    if a response is stored for this idempotency key already.
+    """Charge the wallet, create the job and store the response. None, with nothing written, if a
+    response is stored for this idempotency key already.
 
-    Six round trips to the database including transaction control, one more for a quote and one for
-    an upload. A test counts them.
+    Two round trips to the database including transaction control, also with a quote and an upload.
+    A test counts them.
     """
-    job_id = uuid7()
     with transaction.atomic(durable=True):
-        wallet = credit_services.lock_wallet(user_id=attempt.user_id)
+        first: list[db.Statement[Any]] = [credit_services.wallet_lock(attempt.user_id)]
         if order.upload_id:
-            retention.lock_for_job(
-                user_id=attempt.user_id,
-                upload_id=order.upload_id,
-                now=None if order.retry_of else now,
+            first.append(
+                retention.lock_for_job(
+                    user_id=attempt.user_id,
+                    upload_id=order.upload_id,
+                    now=None if order.retry_of else now,
+                )
             )
-        credits, price_usd = _quoted_price(order, attempt.user_id, now=now)
-        job = Job(
-            id=job_id,
-            user_id=attempt.user_id,
-            model_id=order.model.id,
-            theme_id=order.theme_id,
-            retry_of=order.retry_of,
-            prompt=order.prompt,
-            upload_id=order.upload_id,
-            settings=order.settings,
-            credits=credits,
-            price_usd=price_usd,
-            queue=order.model.queue,
-            due_at=now,
-            deadline_at=now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS),
-            request_id=request_id.current() or "",
-            created_at=now,
-        )
-        max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
-        # Before the charge, because the response names the fee. A refusal rolls this back.
-        exposed = exposure.insert_job(job, max_cost_usd=max_cost_usd, now=now)
-        answer = StoredResponse(
-            200,
-            ordered_answer(
-                job,
-                credits_remaining=wallet.balance - credits,
-                cancel_fee=exposed.cancel_fee,
-            ),
-        )
-        # The key before the balance: the first request may have emptied the wallet.
-        if not idempotency.save_response(attempt, answer, now=now):
-            transaction.set_rollback(True)
+        if order.quote_id:
+            first.append(_quoted_sale(order, order.quote_id, attempt.user_id, now=now))
+        wallet, *found = db.begin_with(*first)
+        sale = found[-1] if order.quote_id else Sale(order.price.credits, order.price.usd)
+        answer = create_job(attempt, order, sale, wallet=wallet, now=now)
+        if answer is None:
             return None
-        credit_services.charge(wallet=wallet, amount=credits, job_id=job_id, now=now)
         SUBMIT_JOBS.wake_workers(queue=order.model.queue)
     metrics.jobs_ordered.labels(order.model.queue).inc()
-    logger.info("video_generation_started", job_id=str(job_id), credits=credits)
+    logger.info("video_generation_started", job_id=answer.body["job_id"], credits=sale.credits)
     return answer
 
 
-# Finds the quote and counts its use in one round trip. A later refusal rolls the count back.
-_USE_QUOTE = """
-UPDATE generation_quote SET orders = orders + 1 WHERE id = %s AND user_id = %s
-RETURNING model_id, settings, credits, price_usd, expires_at, orders
-"""
+_own_quote = db.CompiledQuery(
+    lambda user_id, quote_id: Quote.objects.owned_by(user_id).filter(id=quote_id)
+)
 
 
-def _quoted_price(order: Order, user_id: UUID, *, now: datetime) -> tuple[int, Any]:
-    """The price of the order's quote, else today's price, as (credits, US dollars).
+def _quoted_sale(
+    order: Order, quote_id: UUID, user_id: UUID, *, now: datetime
+) -> db.Statement[Sale]:
+    """The statement that finds the order's quote. The wallet's lock serializes its uses.
 
     Raises NotFound, and InvalidInput for a quote that is expired, used up or of other settings.
     """
-    if order.quote_id is None:
-        return order.price.credits, order.price.usd
-    with db.prepared_cursor() as cursor:
-        cursor.execute(_USE_QUOTE, [order.quote_id, user_id])
-        quoted = cursor.fetchone()
-    if quoted is None:
-        raise NotFound
-    model_id, chosen, credits, price_usd, expires_at, orders = quoted
-    if expires_at <= now:
-        raise InvalidInput(fields={"quote_id": [_("This quote has expired.")]})
-    if (model_id, json.loads(chosen)) != (order.model.id, order.settings):
-        problem = _("This quote was for another model or settings.")
-        raise InvalidInput(fields={"quote_id": [problem]})
-    if orders > settings.QUOTE_ORDERS:
-        raise InvalidInput(fields={"quote_id": [_("This quote has been used up.")]})
-    return credits, price_usd
+
+    def read(quote: Quote | None) -> Sale:
+        if quote is None:
+            raise NotFound
+        if quote.expires_at <= now:
+            raise InvalidInput(fields={"quote_id": [_("This quote has expired.")]})
+        if (quote.model_id, quote.settings) != (order.model.id, order.settings):
+            problem = _("This quote was for another model or settings.")
+            raise InvalidInput(fields={"quote_id": [problem]})
+        if quote.orders >= settings.QUOTE_ORDERS:
+            raise InvalidInput(fields={"quote_id": [_("This quote has been used up.")]})
+        return Sale(quote.credits, quote.price_usd, quote.id)
+
+    return _own_quote.statement(user_id, quote_id, read=read)
 
 
 _own_job = db.CompiledQuery(lambda user_id, job_id: Job.objects.owned_by(user_id).filter(id=job_id))

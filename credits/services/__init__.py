@@ -8,8 +8,9 @@ caller's transaction, except `verify_ledger_if_due`, which opens its own.
 from __future__ import annotations
 
 from credits.models import Source
-from credits.services.charges import charge, refund
+from credits.services.charges import charge, check_can_charge, count_charge, refund
 from credits.services.clawbacks import claw_back, reverse_clawback
+from credits.services.entries import ledger_errors
 from credits.services.expiry import expire_due_lots, extend_expiry
 from credits.services.grants import adjust, grant
 from credits.services.merging import merge, supersede_purchase
@@ -36,6 +37,7 @@ from credits.services.wallets import (
     open_wallet,
     resume,
     suspend,
+    wallet_lock,
 )
 
 __all__ = [
@@ -46,13 +48,16 @@ __all__ = [
     "adjust",
     "balance_of",
     "charge",
+    "check_can_charge",
     "claw_back",
     "close",
+    "count_charge",
     "create_code",
     "expire_due_lots",
     "extend_expiry",
     "get_terms",
     "grant",
+    "ledger_errors",
     "lock_code",
     "lock_wallet",
     "lock_wallets",
@@ -70,4 +75,5 @@ __all__ = [
     "validate_new_code",
     "validate_terms",
     "verify_ledger_if_due",
+    "wallet_lock",
 ]

@@ -10,23 +10,37 @@ from credits.models import Kind, LedgerEntry, Lot, Wallet
 from credits.services import superseded
 from credits.services.entries import append_entry, debit, expire, restore_expiry
 from credits.services.wallets import check_can_spend, lock_wallet
+from rendio.common.observability import metrics
 
 
 def charge(*, wallet: Wallet, amount: int, job_id: UUID, now: datetime) -> UUID:
     """Charge a job's price to a locked wallet; return the id of the ledger entry.
 
-    Lots are spent in the order of their expiry, the earliest first, in one SQL statement. A second
-    charge for the same job raises IntegrityError. Raises InsufficientCredits (amounts in credits;
-    `debt` is set while the wallet owes), AccountSuspended, Unauthorized.
+    Lots are spent in the order of their expiry, the earliest first. A second charge for the same
+    job raises IntegrityError. Raises like `check_can_charge`.
+    """
+    check_can_charge(wallet, amount)
+    return debit(
+        wallet, kind=Kind.CHARGE, amount=amount, reason="generation", now=now, job_id=job_id
+    )
+
+
+def check_can_charge(wallet: Wallet, amount: int) -> None:
+    """Raises InsufficientCredits (amounts in credits; `debt` is set while the wallet owes),
+    AccountSuspended, Unauthorized.
+
+    For a locked wallet, after which `credits_debit` may be called (credits/sql).
     """
     check_can_spend(wallet)
     if wallet.debt:
         raise InsufficientCredits(required=amount, available=wallet.balance, debt=wallet.debt)
     if wallet.balance < amount:
         raise InsufficientCredits(required=amount, available=wallet.balance)
-    return debit(
-        wallet, kind=Kind.CHARGE, amount=amount, reason="generation", now=now, job_id=job_id
-    )
+
+
+def count_charge(amount: int) -> None:
+    """Count a charge that a function of the database has made, after its commit."""
+    metrics.count_credits(Kind.CHARGE, -amount)
 
 
 def refund(

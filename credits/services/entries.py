@@ -4,11 +4,13 @@ the ledger entry. Only the other modules of credits.services call them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import Sum
 
 from credits.errors import LedgerBroken
@@ -136,36 +138,15 @@ def restore_expiry(lot: Lot, *, away_since: datetime, now: datetime) -> None:
         lot.expires_at = now + max(lot.expires_at - away_since, timedelta(0))
 
 
-# One round trip instead of five: round trips dominate the cost of an order. An earlier statement
-# has locked the wallet, so this statement's snapshot has the changes of the lock's last holder.
-_DEBIT = """
-WITH spendable AS (
-    SELECT id, remaining,
-           sum(remaining) OVER (ORDER BY expires_at NULLS LAST, id) - remaining AS before
-    FROM credits_lot
-    WHERE wallet_id = %(wallet_id)s AND remaining > 0
-), taken AS (
-    UPDATE credits_lot lot
-    SET remaining = lot.remaining - LEAST(s.remaining, %(amount)s - s.before)
-    FROM spendable s
-    WHERE lot.id = s.id AND s.before < %(amount)s
-    RETURNING lot.id, LEAST(s.remaining, %(amount)s - s.before) AS amount
-), wallet AS (
-    UPDATE credits_wallet
-    SET balance = balance - %(amount)s, entry_count = entry_count + 1
-    WHERE id = %(wallet_id)s
-)
-INSERT INTO credits_ledgerentry (
-    id, wallet_id, number, kind, change, balance_after, debt_change, debt_after,
-    lots, reason, job_id, transaction_id, actor_id, created_at
-)
-SELECT %(id)s, %(wallet_id)s, %(number)s, %(kind)s, -%(amount)s, %(balance_after)s, 0, %(debt)s,
-       all_taken.lots, %(reason)s, %(job_id)s, NULL, %(actor_id)s, %(now)s
-FROM (
-    SELECT jsonb_agg(jsonb_build_array(id, -amount)) AS lots, sum(amount) AS total FROM taken
-) all_taken
-WHERE all_taken.total = %(amount)s
-"""
+@contextmanager
+def ledger_errors() -> Iterator[None]:
+    """Raise LedgerBroken for the error of `credits_debit` (credits/sql)."""
+    try:
+        yield
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", None) == "RD001":
+            raise LedgerBroken(str(error)) from error
+        raise
 
 
 def debit(
@@ -182,24 +163,10 @@ def debit(
     entry_id = uuid7()
     wallet.balance -= amount
     wallet.entry_count += 1
-    with prepared_cursor() as cursor:
+    with ledger_errors(), prepared_cursor() as cursor:
         cursor.execute(
-            _DEBIT,
-            {
-                "id": entry_id,
-                "wallet_id": wallet.id,
-                "number": wallet.entry_count,
-                "kind": kind.value,
-                "amount": amount,
-                "balance_after": wallet.balance,
-                "debt": wallet.debt,
-                "reason": reason,
-                "job_id": job_id,
-                "actor_id": acting_user_id,
-                "now": now,
-            },
+            "SELECT credits_debit(%s, %s, %s, %s, %s, %s, %s, %s)",
+            [entry_id, wallet.id, kind.value, amount, reason, job_id, acting_user_id, now],
         )
-        if cursor.rowcount != 1:
-            raise LedgerBroken(f"the lots of wallet {wallet.id} do not add up to its balance")
     metrics.count_credits(kind, -amount)
     return entry_id

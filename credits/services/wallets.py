@@ -8,7 +8,7 @@ from uuid import UUID
 
 from credits.errors import AccountSuspended
 from credits.models import Wallet, WalletState
-from rendio.common.db import CompiledQuery
+from rendio.common.db import CompiledQuery, Statement
 from rendio.common.errors import NotFound, Unauthorized
 
 
@@ -49,10 +49,19 @@ def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
     `through_merge`, for incoming credits: a merged guest's wallet resolves to the account's, also
     if the merge has just committed while we waited for the lock.
     """
-    wallet = _locked_wallet.first(user_id)
+    wallet = _require(_locked_wallet.first(user_id))
+    return lock_merge_target(wallet) if through_merge else wallet
+
+
+def wallet_lock(user_id: UUID) -> Statement[Wallet]:
+    """The statement of `lock_wallet`, to be sent with others (rendio.common.db.begin_with)."""
+    return _locked_wallet.statement(user_id, read=_require)
+
+
+def _require(wallet: Wallet | None) -> Wallet:
     if wallet is None:
         raise NotFound
-    return lock_merge_target(wallet) if through_merge else wallet
+    return wallet
 
 
 def lock_wallets(*, user_ids: Collection[UUID]) -> dict[UUID, Wallet]:

@@ -222,14 +222,21 @@ class OrderedAnswer(serializers.Serializer):
     )
 
 
-def ordered_answer(job: Job, *, credits_remaining: int, cancel_fee: int) -> dict[str, Any]:
+def ordered_answer(
+    *,
+    job_id: UUID,
+    settings: dict[str, Any],
+    credits: int,
+    credits_remaining: int,
+    cancel_fee: int,
+) -> dict[str, Any]:
     """The response to generate-video and retry-video-job, which is stored for replays."""
     # In the key order of PostgreSQL's jsonb, so that a replay is equal to the byte.
     return {
-        "job_id": str(job.id),
+        "job_id": str(job_id),
         "status": JobStatus.PENDING.value,
-        "settings": job.settings,
-        "credits_used": job.credits,
+        "settings": settings,
+        "credits_used": credits,
         "credits_remaining": credits_remaining,
         "cancel_fee_after_start": cancel_fee,
     }

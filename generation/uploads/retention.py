@@ -6,32 +6,41 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from generation import media
 from generation.due_work import DELETE_FILES
 from generation.models import FileDeletion, Upload
+from rendio.common import db
 from rendio.common.errors import InvalidInput, NotFound
 
 
 def require_usable(*, user_id: UUID, upload_id: UUID, now: datetime) -> None:
     """Raises NotFound for an unknown upload or another user's; InvalidInput for an expired one."""
-    _require_usable(Upload.objects.owned_by(user_id), upload_id, now=now)
+    _require_usable(Upload.objects.owned_by(user_id).filter(id=upload_id).first(), now=now)
 
 
-def lock_for_job(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> None:
-    """Lock an upload for a new job, so that it stays until the caller's transaction has inserted
-    the job. Joins that transaction. Raises like `require_usable`.
+_locked_upload = db.CompiledQuery(
+    lambda user_id, upload_id: (
+        Upload.objects.owned_by(user_id).select_for_update().filter(id=upload_id)
+    )
+)
+
+
+def lock_for_job(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> db.Statement[None]:
+    """The statement that locks an upload for a new job, so that it stays until the transaction has
+    inserted the job. Raises like `require_usable`.
 
     Without `now`, an expired upload is accepted, because another job of the user keeps it.
     """
-    _require_usable(Upload.objects.owned_by(user_id).select_for_update(), upload_id, now=now)
+    return _locked_upload.statement(
+        user_id, upload_id, read=lambda upload: _require_usable(upload, now=now)
+    )
 
 
-def _require_usable(uploads: QuerySet[Upload], upload_id: UUID, *, now: datetime | None) -> None:
-    upload = uploads.filter(id=upload_id).first()
+def _require_usable(upload: Upload | None, *, now: datetime | None) -> None:
     if upload is None:
         raise NotFound
     if now is not None and upload.expires_at <= now:

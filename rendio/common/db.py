@@ -1,26 +1,81 @@
-"""Statements of the hot paths: compiled once by Django, planned once by PostgreSQL.
+"""Statements of the hot paths: compiled once by Django, planned once by PostgreSQL, or sent
+together.
 
 For a statement in every request, Django's compiler takes longer than PostgreSQL
-(docs/performance.md). Everything here uses Django's connection, transactions and query log. A
-pooler that gives each transaction another connection must support prepared statements: PgBouncer
-does from 1.21.
+(docs/performance.md), and each round trip costs as much as a statement. Everything here uses
+Django's connection, transactions and query log. A pooler that gives each transaction another
+connection must support prepared statements: PgBouncer does from 1.21.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
+from psycopg.pq import TransactionStatus
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Statement(Generic[R]):
+    """A statement to send with others. `read` makes the result of its first row, or of None, and
+    raises refusals."""
+
+    sql: str
+    parameters: Sequence[Any]
+    read: Callable[[Row | None], R]
+
+
+def begin_with(*statements: Statement[Any]) -> list[Any]:
+    """Send BEGIN and a transaction's first statements in one round trip; return their results.
+
+    To be called first in a block of `transaction.atomic()`. In a nested block the statements join
+    the transaction that is open.
+    """
+    ours = connections[DEFAULT_DB_ALIAS]
+    if ours.get_autocommit():
+        raise TransactionManagementError("begin_with cannot be used outside of a transaction.")
+    texts = [statement.sql for statement in statements]
+    begins = ours.connection.pgconn.transaction_status == TransactionStatus.IDLE
+    if begins:
+        texts.insert(0, "BEGIN")
+        # Or psycopg would send BEGIN by itself and wait. Commit and rollback are not affected.
+        ours.connection.autocommit = True
+    # Django's usual cursor, because only the simple protocol takes several statements.
+    with ours.cursor() as cursor:
+        cursor.execute("; ".join(texts), [one for each in statements for one in each.parameters])
+        if begins:
+            cursor.nextset()
+        rows = []
+        for _statement in statements:
+            rows.append(cursor.fetchone())
+            cursor.nextset()
+    return [statement.read(row) for statement, row in zip(statements, rows, strict=True)]
+
+
+def commit_with(sql: str, parameters: Mapping[str, Any]) -> Row:
+    """Send a transaction's last statement and COMMIT in one round trip; return the statement's row.
+
+    Nothing may be written after it in the block. In a nested block the outermost block commits,
+    as usual. An error of the statement rolls back.
+    """
+    ours = connections[DEFAULT_DB_ALIAS]
+    is_outermost = ours.in_atomic_block and not ours.savepoint_ids
+    with ours.cursor() as cursor:
+        cursor.execute(f"{sql}; COMMIT" if is_outermost else sql, parameters)
+        row: Row = cursor.fetchone()
+    return row
 
 
 def prepared_cursor() -> CursorWrapper:
@@ -57,9 +112,24 @@ class CompiledQuery(Generic[M]):
 
     def first(self, *ids: UUID) -> M | None:
         """The row for these ids, or None. Refuses a lock outside a transaction."""
+        compiled = self._compile(len(ids))
+        if compiled.locks and connection.get_autocommit():
+            raise TransactionManagementError("select_for_update cannot be used outside of one.")
+        with prepared_cursor() as cursor:
+            cursor.execute(compiled.sql, compiled.parameters(ids))
+            return compiled.read(cursor.fetchone())
+
+    def statement(self, *ids: UUID, read: Callable[[M | None], R]) -> Statement[R]:
+        """The same for `begin_with`; `read` gets the row for these ids, or None."""
+        compiled = self._compile(len(ids))
+        return Statement(
+            compiled.sql, compiled.parameters(ids), lambda row: read(compiled.read(row))
+        )
+
+    def _compile(self, count: int) -> _Compiled[M]:
         if self._compiled is None:
-            self._compiled = _Compiled(self._build, len(ids))
-        return self._compiled.first(ids)
+            self._compiled = _Compiled(self._build, count)
+        return self._compiled
 
 
 class _Compiled(Generic[M]):
@@ -67,10 +137,10 @@ class _Compiled(Generic[M]):
         stand_ins = [uuid4() for _ in range(count)]
         queryset = build(*stand_ins)
         self._model = queryset.model
-        self._locks = queryset.query.select_for_update
+        self.locks = queryset.query.select_for_update
         # The proxy: each thread has its own connection.
         self._compiler: Any = queryset.query.get_compiler(connection=connection)
-        self._sql, parameters = self._compiler.as_sql()
+        self.sql, parameters = self._compiler.as_sql()
         self._parameters = [
             (stand_ins.index(one), None) if one in stand_ins else (None, one) for one in parameters
         ]
@@ -78,68 +148,11 @@ class _Compiled(Generic[M]):
         self._names = [column.target.attname for column in columns]
         self._converters = self._compiler.get_converters(columns)
 
-    def first(self, ids: tuple[UUID, ...]) -> M | None:
-        if self._locks and connection.get_autocommit():
-            raise TransactionManagementError("select_for_update cannot be used outside of one.")
-        with prepared_cursor() as cursor:
-            cursor.execute(
-                self._sql,
-                [constant if place is None else ids[place] for place, constant in self._parameters],
-            )
-            row = cursor.fetchone()
+    def parameters(self, ids: tuple[UUID, ...]) -> list[Any]:
+        return [constant if place is None else ids[place] for place, constant in self._parameters]
+
+    def read(self, row: Row | None) -> M | None:
         if row is None:
             return None
         [values] = self._compiler.apply_converters([row], self._converters)
         return self._model.from_db(connection.alias, self._names, values)
-
-
-def insert(
-    row: Model,
-    *,
-    preface: str = "",
-    computed: Mapping[str, str] | None = None,
-    returning: Sequence[str] = (),
-    parameters: Mapping[str, Any] | None = None,
-) -> tuple[Any, ...]:
-    """Insert a new row like `row.save(force_insert=True)`, without signals.
-
-    `preface` is a WITH clause, `computed` maps columns to SQL expressions, both with named
-    `parameters`. Returns the values of `returning`, in order; the row does not get them.
-    """
-    sql, fields = _insertion(type(row), preface, tuple((computed or {}).items()), tuple(returning))
-    # Not the proxy `connection`, which looks up the thread's connection at each access.
-    ours = connections[DEFAULT_DB_ALIAS]
-    values = {
-        _place(field): field.get_db_prep_save(field.pre_save(row, True), ours) for field in fields
-    }
-    returned: tuple[Any, ...] = ()
-    with prepared_cursor() as cursor:
-        cursor.execute(sql, values | dict(parameters or {}))
-        if returning:
-            returned = cursor.fetchone()
-    row._state.adding, row._state.db = False, connection.alias
-    return returned
-
-
-@cache
-def _insertion(
-    model: type[Model],
-    preface: str,
-    computed: tuple[tuple[str, str], ...],
-    returning: tuple[str, ...],
-) -> tuple[str, list[Field[Any, Any]]]:
-    """The statement, and the fields whose values it takes."""
-    expressions = dict(computed)
-    fields = list(model._meta.local_concrete_fields)
-    columns = ", ".join(connection.ops.quote_name(field.column or "") for field in fields)
-    places = ", ".join(expressions.get(field.attname) or f"%({_place(field)})s" for field in fields)
-    table = connection.ops.quote_name(model._meta.db_table)
-    sql = f"{preface} INSERT INTO {table} ({columns}) VALUES ({places})"  # noqa: S608
-    if returning:
-        sql += f" RETURNING {', '.join(returning)}"
-    return sql, [field for field in fields if field.attname not in expressions]
-
-
-def _place(field: Field[Any, Any]) -> str:
-    """The parameter's name, distinct from those of expressions."""
-    return f"row_{field.attname}"
