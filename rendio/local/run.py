@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rendio.local import logs, ports
 from rendio.local.child_process import ChildProcess
-from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
+from rendio.local.data_dir import DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey, last_lines
 from rendio.local.stack import Stack
 from rendio.local.wait import answers, wait_until
@@ -121,12 +121,13 @@ class Supervisor:
             flower_port=flower_port,
         )
         self._launch("sandbox")
-        self._finish(stack.manage("migrate", "--no-input"))
+        self._finish(stack.manage("prepare_database"))
         self._print("database   migrated")
-        for name in ("web", "worker", "beat", "flower"):
+        for name in ("web", "worker", "beat"):
             self._launch(name)
-        self._finish(stack.manage("ensure_staff"))
         self._wait_until_ready()
+        # Last: no order needs Flower, and its imports would delay the others.
+        self._launch("flower")
         if env.get("JOURNEY") != "0":
             self._run_journey()
         self._print_addresses(env, flower_port=flower_port)
@@ -238,7 +239,7 @@ class Supervisor:
     def _run_journey(self) -> None:
         """Show one customer's journey through the API in this terminal."""
         stack = self._running_stack()
-        command = [sys.executable, os.fspath(PROJECT / "manage.py"), "journey"]
+        command = [sys.executable, "-m", "rendio.local", "journey"]
         self._running_command = journey = stack.child("journey", command, log=None)
         # Like Ctrl-C: the journey restores the cursor before it ends.
         journey.stop_signal = signal.SIGINT

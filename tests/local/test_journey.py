@@ -1,4 +1,4 @@
-"""`manage.py journey` where it is refused; test_run.py sees it reach its end."""
+"""`python -m rendio.local journey` where it is refused; test_run.py sees it reach its end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refusing_api() -> Iterator[str]:
 
 def journey(public_url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", "journey"],
+        [sys.executable, "-m", "rendio.local", "journey"],
         cwd=PROJECT,
         env=os.environ | {"PUBLIC_URL": public_url},
         capture_output=True,
@@ -57,7 +57,7 @@ def test_a_refusal_ends_it_with_what_the_api_said(refusing_api):
 
     assert ended.returncode != 0
     assert ended.stderr.splitlines() == [
-        "CommandError: The journey ends here. device-check: Too many requests. Please wait."
+        "The journey ends here. device-check: Too many requests. Please wait."
         " (429 ERR_4004) {'retry_after': 7}"
     ]
 
@@ -67,7 +67,6 @@ def test_no_answer_ends_it_with_the_address():
 
     assert ended.returncode != 0
     assert ended.stderr.splitlines() == [
-        "CommandError: The journey ends here. device-check: no answer from http://127.0.0.1:1"
-        " (ConnectionError)."
+        "The journey ends here. device-check: no answer from http://127.0.0.1:1 (ConnectionError)."
     ]
     assert ended.stdout.splitlines() == ["", "A customer's journey against http://127.0.0.1:1"]

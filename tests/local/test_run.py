@@ -196,7 +196,7 @@ def test_given_servers_are_used_and_none_is_embedded(supervisor):
     supervisor.start()
 
     assert supervisor.process.wait(120) == 1
-    assert "migrate failed" in supervisor.output
+    assert "prepare_database failed" in supervisor.output
     assert "port 1 failed" in supervisor.output
     assert not (supervisor.data_dir / "postgres").exists()
     assert not (supervisor.data_dir / "valkey").exists()

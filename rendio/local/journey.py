@@ -1,10 +1,13 @@
-"""`manage.py journey`: one customer's journey through the API, shown in the terminal.
+"""`python -m rendio.local journey`: one customer's journey through the API, shown in the terminal.
 
 It speaks HTTP to PUBLIC_URL like a phone, and to the sandbox at SANDBOX_URL only to make the second
 job fail. A guest signs in, asks the price, has a video made and downloads it; the second job fails,
-and its credits return. The phone gets a push for each.
+and its credits return. The phone gets a push for each. Without Django, which takes a second to
+import.
 """
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +17,6 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import av
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -27,7 +28,8 @@ from rendio.local.wait import wait_until
 MODEL = "Sora 2"
 SECONDS = 4
 PROMPT = "A paper boat sails along a rainy street, seen from the gutter"
-LONGEST_POLL_SECONDS = 2.0
+# A phone waits for poll_after_seconds; a person at a terminal waits less.
+POLL_SECONDS = 0.5
 GIVE_UP_SECONDS = 300.0
 # A push is sent at once after its wake-up message, otherwise within a few seconds.
 PUSHES_SECONDS = 15.0
@@ -57,36 +59,35 @@ class Watching(Protocol):
     def show(self, status: dict[str, Any]) -> None: ...
 
 
-class Command(BaseCommand):
-    help = "Play one customer's journey against the running API and sandbox."
-    # The command speaks HTTP only: no system check of databases or models is needed.
-    requires_system_checks = []
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        if not settings.SANDBOX_URL:
-            raise CommandError("The journey needs the sandbox: SANDBOX_URL is not set.")
-        console = Console(highlight=False, soft_wrap=True)
-        if not console.is_terminal:
-            # Without a terminal there is no width, and a wrapped path cannot be copied.
-            console.width = 120
-        try:
-            Journey(console).play()
-        except ApiError as refusal:
-            raise CommandError(f"The journey ends here. {refusal}") from refusal
-        except KeyboardInterrupt:
-            raise CommandError("The journey was interrupted.", returncode=130) from None
+def play_journey() -> int:
+    """Returns the exit code of `python -m rendio.local journey`."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        # Without a terminal there is no width, and a wrapped path cannot be copied.
+        console.width = 120
+    try:
+        Journey(console).play()
+    except ApiError as refusal:
+        sys.stderr.write(f"The journey ends here. {refusal}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("The journey was interrupted.\n")
+        return 130
+    return 0
 
 
 class Journey:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._phone = Phone(settings.PUBLIC_URL)
+        self._public_url = os.environ["PUBLIC_URL"]
+        self._sandbox_url = os.environ["SANDBOX_URL"]
+        self._phone = Phone(self._public_url)
         self._push_token = uuid4().hex * 2
         self._folder = DataDir.from_environment().root / "journey"
 
     def play(self) -> None:
         """Raises ApiError if anything differs from the promise."""
-        self._say(f"\n[bold]A customer's journey[/bold] against {settings.PUBLIC_URL}")
+        self._say(f"\n[bold]A customer's journey[/bold] against {self._public_url}")
         guest = self._phone.sign_in()
         self._say(f"  signed in as a new guest with {guest['credits_remaining']} credits")
         self._phone.post("register-push-token", {"token": self._push_token, "platform": "ios"})
@@ -97,13 +98,13 @@ class Journey:
         self._say(f"  {MODEL}, {SECONDS} seconds: {quote['credits']} credits")
 
         # Slow enough for a person to see it move.
-        control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="ok", run_seconds=5, times=1)
+        control_sandbox(self._sandbox_url, provider="fal", outcome="ok", run_seconds=2, times=1)
         made = self._generate(order | {"quote_id": quote["quote_id"]})
         if made.status["status"] != "completed":
             raise ApiError(f"The video was not made: {_error(made.status)}")
         made.file = self._download(made)
 
-        control_sandbox(settings.SANDBOX_URL, provider="fal", outcome="error", times=1)
+        control_sandbox(self._sandbox_url, provider="fal", outcome="error", times=1)
         failed = self._generate(order)
         if failed.status["status"] != "failed" or not failed.status["refunded"]:
             raise ApiError("The second job should have failed with a refund, but did not.")
@@ -134,8 +135,7 @@ class Journey:
                     return Outcome(job_id, status, took)
                 if took > GIVE_UP_SECONDS:
                     raise ApiError(f"Job {job_id} is still {status['status']}.")
-                # A phone waits for poll_after_seconds; a person at a terminal waits less.
-                time.sleep(min(float(status["poll_after_seconds"]), LONGEST_POLL_SECONDS))
+                time.sleep(POLL_SECONDS)
 
     def _download(self, made: Outcome) -> Path:
         file = self._folder / f"{made.short_id}.mp4"
@@ -146,11 +146,11 @@ class Journey:
     def _show_pushes(self) -> None:
         """The pushes that the phone got meanwhile. None if pushes are off or late: not a
         failure."""
-        if not settings.APNS_PRIVATE_KEY:
+        if not os.environ.get("APNS_PRIVATE_KEY"):
             return
 
         def shown() -> list[tuple[str, str]]:
-            return read_pushes(settings.SANDBOX_URL, self._push_token)
+            return read_pushes(self._sandbox_url, self._push_token)
 
         wait_until(lambda: len(shown()) >= 2, timeout_seconds=PUSHES_SECONDS)
         for title, body in shown():
