@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import mmap
@@ -328,6 +329,8 @@ def _serve() -> None:
     assert threading.active_count() == 1, "a fork has none of the other threads"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us
+    # A collection in a child would write to every object, and so copy all of our memory.
+    gc.freeze()
     server = socket.socket(fileno=os.dup(0))
     while True:
         asked, given, _, _ = socket.recv_fds(server, 1, 4)
