@@ -234,9 +234,9 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
     assert len(submissions(provider)) == 1
 
 
-def test_web_and_worker_tell_what_all_of_their_processes_counted(running):
+def test_web_and_worker_tell_what_all_of_their_processes_counted(running, provider):
     worker = f"http://127.0.0.1:{shared_stack.STANDARD['WORKER_METRICS_PORT']}/metrics"
-    task = 'rendio_task_seconds_count{state="SUCCESS",task="generation.poll_due"}'
+    task = 'rendio_task_seconds_count{state="SUCCESS",task="generation.submit_due"}'
 
     def counted(url: str, name: str) -> float:
         try:
@@ -245,6 +245,9 @@ def test_web_and_worker_tell_what_all_of_their_processes_counted(running):
             return 0
         return sum(float(line.split()[-1]) for line in told.splitlines() if line.startswith(name))
 
+    phone = running.phone()
+    for _ in range(2):  # one after the other: each is a task
+        ended(*phone.order())
     wait_for(lambda: counted(worker, task) >= 2)
 
     asked = "rendio_django_http_responses_total_by_status_view_method_total"
