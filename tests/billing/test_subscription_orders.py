@@ -104,7 +104,7 @@ class Teller:
         return outcome
 
     def outcome(self, phone, story, order):
-        """How the phone's user stands in the end who was told of in this order."""
+        """The state of the phone's user after the notifications, handled in this order."""
         news = self.news(story, phone)
         for number in order:
             notification_handlers.handle(news[number], now=timezone.now())
