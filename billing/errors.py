@@ -32,8 +32,8 @@ class UnknownProduct(Refusal):
 
 
 class StoreUnavailable(Refusal):
-    """Apple did not answer, or declined for now. The client may retry; we fetch a purchase that it
-    has named without another call."""
+    """Apple did not answer, or answered that it cannot serve the call. The client may retry. We
+    fetch a purchase that the client has named without another call."""
 
     code = "ERR_5005"
     type = "STORE_UNAVAILABLE"
