@@ -294,14 +294,13 @@ def test_events_are_sent_as_they_come(running, sandbox):
 def test_films_do_not_fill_memory(running, film):
     """Three hundred connections that ask for a film and read none of it."""
     path, _ = film
-    main = running.stack.children["web"].pid
-    before = sum(map(memory_of, children_of(main)))
+    before = sum(map(memory_of, both_processes(running)))
     lines = [Line(head("GET", path)) for _ in range(300)]
 
     for _ in range(4):
         # A loaded machine takes its time for three hundred calls.
         wait_for(lambda: requests.get(f"{running.url}/v1/get-models", timeout=30).ok)
-    grown = sum(map(memory_of, children_of(main))) - before
+    grown = sum(map(memory_of, both_processes(running))) - before
     for line in lines:
         line.socket.close()
     assert grown < 150_000_000
@@ -391,19 +390,23 @@ def test_a_request_that_has_begun_is_answered_after_sigterm(running):
 
 
 def test_a_web_process_that_dies_is_replaced(running):
-    main = running.stack.children["web"].pid
-    before = children_of(main)
-    assert len(before) == 2
-    os.kill(before[0], 9)
+    killed = both_processes(running)[0]
+    os.kill(killed, 9)
 
-    wait_for(lambda: len(children_of(main)) == 2 and before[0] not in children_of(main))
+    wait_for(lambda: killed not in both_processes(running))
     for _ in range(10):
         wait_for(lambda: serves(running.url))
 
 
-def children_of(pid):
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listed.split()]
+def both_processes(running):
+    """The ids of the two processes that answer. The first answers before the second is started."""
+    main = running.stack.children["web"].pid
+
+    def both():
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        return len(children) == 2 and [int(child) for child in children]
+
+    return wait_for(both)
 
 
 ADDRESSES = {
