@@ -1,5 +1,5 @@
-"""Opening images from outside. The header gives the pixel count, which is checked before
-decoding.
+"""Opening images from outside, and their transparency. The header gives the pixel count, which is
+checked before decoding.
 """
 
 from __future__ import annotations
@@ -35,3 +35,19 @@ def check_pixels(image: Image.Image, max_pixels: int) -> None:
     """Raises TooManyPixels."""
     if image.width * image.height > max_pixels:
         raise TooManyPixels
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether any pixel is. Many providers send an opaque image with an alpha channel."""
+    if not image.has_transparency_data:
+        return False
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest < 255  # type: ignore[operator]
+
+
+def flatten_on_white(image: Image.Image) -> Image.Image:
+    """Return the image in RGB, its transparent parts on white."""
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white

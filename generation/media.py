@@ -23,6 +23,8 @@ from django.utils.http import http_date, parse_http_date_safe
 
 from rendio.common.errors import Forbidden, NotFound
 
+# For us and for django-storages: unknown to Python 3.11.
+mimetypes.add_type("image/webp", ".webp")
 CHUNK_BYTES = 64 * 1024
 _signer = signing.Signer(salt="rendio.media.until")
 

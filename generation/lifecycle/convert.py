@@ -23,7 +23,7 @@ from generation.lifecycle.retry_delay import retry_delay
 from generation.lifecycle.settle import StoredMedia
 from generation.models import FileDeletion, Job, Stage
 from generation.providers.base import FailureReason, Unknown
-from generation.video_files import playability, process
+from generation.video_files import ai_mark, playability, process
 from generation.video_files.media_info import UnusableFile
 from generation.video_files.process import ProcessFailed
 from rendio.common.background.due_work import due_batch
@@ -97,6 +97,7 @@ def _convert_and_store(item: _Item) -> _Converted | _Failed:
         if (change := playability.required_change(report)) != playability.RequiredChange.NONE:
             why = f"still to {change.value}: {report.video}"
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", why, is_final=True)
+        ai_mark.append_mark(video)
         try:
             return _Converted(
                 StoredMedia(

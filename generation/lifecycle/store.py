@@ -29,8 +29,8 @@ from generation.moderation.base import ModeratorUnavailable
 from generation.providers import get_provider
 from generation.providers.base import Failed, FailureReason, Handle, Media, Running, Unknown
 from generation.providers.parsing import parse_json_object
-from generation.video_files import IMAGE_NAME, mp4_boxes, playability, process
-from generation.video_files.media_info import MediaInfo, UnusableFile
+from generation.video_files import ai_mark, mp4_boxes, playability, process
+from generation.video_files.media_info import MediaInfo, SupplierMark, UnusableFile
 from generation.video_files.playability import RequiredChange
 from generation.video_files.process import ProcessFailed
 from rendio.common.background.due_work import due_batch
@@ -200,8 +200,9 @@ def _save_files(
         return _ToConvert(name, result.cost_usd)
     if change == RequiredChange.RETAG:
         mp4_boxes.retag(path)
-    # An image is always stored as a JPEG without metadata.
-    kept = ("image.jpg", folder / IMAGE_NAME) if result.kind == "image" else ("video.mp4", path)
+    if result.kind == "video" and report.supplier_mark == SupplierMark.NONE:
+        ai_mark.append_mark(path)
+    kept = (report.image, folder / report.image) if report.image else ("video.mp4", path)
     media = StoredMedia(
         attempts.save_file(attempt, *kept),
         attempts.save_file(attempt, "thumbnail.jpg", folder / report.thumbnail),

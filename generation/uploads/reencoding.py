@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageCms
 from pillow_heif import register_heif_opener
 
 from generation.errors import InvalidFile, UploadsUnavailable
-from generation.images import TooManyPixels, check_pixels, open_image
+from generation.images import TooManyPixels, check_pixels, flatten_on_white, open_image
 from generation.uploads.containers import InvalidContainer, validate_container
 
 logger = structlog.get_logger(__name__)
@@ -110,7 +110,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = image.point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
-        image = _flatten_on_white(image)
+        image = flatten_on_white(image)
     if profile and image.mode in {"RGB", "CMYK", "L"}:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -126,10 +126,3 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 _SRGB = ImageCms.createProfile("sRGB")
-
-
-def _flatten_on_white(image: Image.Image) -> Image.Image:
-    image = image if image.mode == "RGBA" else image.convert("RGBA")
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white

@@ -4,6 +4,3 @@ C decoders read untrusted files here. They run in a process of their own without
 limited time and memory (`process` starts it, `__main__` runs in it). Nothing here depends on jobs
 or storage.
 """
-
-# File name of the re-encoded image in the given folder.
-IMAGE_NAME = "image.jpg"

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 
 class UnusableFile(Exception):
     """The file cannot be shown, and not be converted to one that can."""
+
+
+class SupplierMark(StrEnum):
+    """How a provider's file itself says that AI made it."""
+
+    NONE = "none"
+    XMP = "xmp"
+    # Content Credentials (C2PA), valid: a change of any byte would break them.
+    CREDENTIALS = "credentials"
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,12 @@ class MediaInfo:
     container: str  # "mp4", "mov", "matroska", or "image"
     video: VideoInfo | None = None
     audio_codec: str = ""  # "" without an audio stream
-    # Names of JPEGs in the given folder: the thumbnail, and frames for moderation.
+    supplier_mark: SupplierMark = SupplierMark.NONE
+    # Whether our mark can be appended to the video.
+    can_append_mark: bool = True
+    # Names of files in the given folder: an image as it is to be stored, the thumbnail, and frames
+    # for moderation. The last two are JPEGs.
+    image: str = ""
     thumbnail: str = ""
     frames: list[str] = field(default_factory=list)
 
@@ -37,5 +52,5 @@ class MediaInfo:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> MediaInfo:
-        video = data.pop("video")
-        return cls(**data, video=VideoInfo(**video) if video else None)
+        video, mark = data.pop("video"), SupplierMark(data.pop("supplier_mark"))
+        return cls(**data, video=VideoInfo(**video) if video else None, supplier_mark=mark)

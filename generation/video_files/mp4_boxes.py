@@ -1,7 +1,7 @@
-"""Changing the codec tag in an MP4 file (ISO/IEC 14496-12).
+"""Changing the codec tag in an MP4 file, and adding XMP to it (ISO/IEC 14496-12).
 
-Four bytes are changed in place. Everything else stays, including provenance marks, which a rewrite
-of the file would lose.
+Four bytes are changed in place, or a box is appended. Everything else stays, because a rewrite of
+the file would lose provenance marks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from generation.video_files.playability import TAG_REPLACEMENTS
 SAMPLE_ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 # Bytes before the entries of `stsd`: version, flags and count.
 STSD_HEADER_BYTES = 8
+# The extended type of a box of XMP (XMP, part 3, 1.1.6).
+XMP_TYPE = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 def retag(path: Path) -> None:
@@ -30,6 +32,35 @@ def retag(path: Path) -> None:
             file.write(TAG_REPLACEMENTS[tag])
     if not tags:
         raise UnusableFile("no tag to change")
+
+
+def append_xmp(path: Path, packet: bytes) -> None:
+    """Append a box of XMP to a file that `is_complete`."""
+    content = b"uuid" + XMP_TYPE + packet
+    with path.open("ab") as file:
+        file.write((4 + len(content)).to_bytes(4) + content)
+
+
+def read_xmp(path: Path) -> bytes:
+    """The file's own XMP. Empty if there is none."""
+    with path.open("rb") as file:
+        for kind, start, stop in _iter_boxes(file, 0, path.stat().st_size):
+            if kind == b"uuid":
+                file.seek(start)
+                if file.read(len(XMP_TYPE)) == XMP_TYPE:
+                    return file.read(stop - start - len(XMP_TYPE))
+    return b""
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the last box ends with the file and states its size, so that a box can follow."""
+    size = path.stat().st_size
+    last, end = 0, 0
+    with path.open("rb") as file:
+        for _, _, stop in _iter_boxes(file, 0, size):
+            last, end = end, stop
+        file.seek(last)
+        return end == size and file.read(4) != bytes(4)
 
 
 def _find_replaceable_tags(

@@ -1,4 +1,4 @@
-"""Which videos iPhones play, and the conversion that any other video needs.
+"""Which videos iPhones play and can be marked, and the conversion that any other video needs.
 
 Apple devices decode H.264 up to High Profile and HEVC up to Main 10
 (https://developer.apple.com/documentation/http_live_streaming/hls_authoring_specification_for_apple_devices,
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from generation.video_files.media_info import MediaInfo, VideoInfo
+from generation.video_files.media_info import MediaInfo, SupplierMark, VideoInfo
 
 PIXEL_FORMATS = {
     "h264": {"yuv420p", "yuvj420p"},
@@ -25,7 +25,7 @@ MAX_PIXELS = 4096 * 2304
 
 
 class RequiredChange(Enum):
-    """The change that makes a video playable."""
+    """The change that makes a video playable and markable."""
 
     NONE = "none"
     RETAG = "retag"  # change the four-character code in the header
@@ -33,7 +33,7 @@ class RequiredChange(Enum):
 
 
 def required_change(info: MediaInfo) -> RequiredChange:
-    """Return the required change. NONE for an image, which is re-encoded in any case."""
+    """Return the required change. NONE for an image, which the probe prepares."""
     video = info.video
     if video is None:
         return RequiredChange.NONE
@@ -41,13 +41,15 @@ def required_change(info: MediaInfo) -> RequiredChange:
         info.container != "mp4"
         or not is_video_playable(video)
         or not is_audio_playable(info.audio_codec)
+        or (info.supplier_mark == SupplierMark.NONE and not info.can_append_mark)
     ):
         return RequiredChange.CONVERT
     if video.tag == TAGS[video.codec]:
         return RequiredChange.NONE
-    return (
-        RequiredChange.RETAG if video.tag.encode() in TAG_REPLACEMENTS else RequiredChange.CONVERT
+    can_retag = (
+        video.tag.encode() in TAG_REPLACEMENTS and info.supplier_mark != SupplierMark.CREDENTIALS
     )
+    return RequiredChange.RETAG if can_retag else RequiredChange.CONVERT
 
 
 def is_video_playable(video: VideoInfo) -> bool:

@@ -1,9 +1,11 @@
-"""Reading a video or image completely, and making JPEGs of it. Runs in the process of
-`__main__`.
+"""Reading a video or image completely, and making images of it.
+
+Runs in the process of `__main__`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +15,12 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
-from generation.images import TooManyPixels, open_image
-from generation.video_files import IMAGE_NAME
-from generation.video_files.media_info import MediaInfo, UnusableFile, VideoInfo
+from generation.images import TooManyPixels, flatten_on_white, is_transparent, open_image
+from generation.video_files import ai_mark
+from generation.video_files.media_info import MediaInfo, SupplierMark, UnusableFile, VideoInfo
 
+IMAGE_QUALITY, SMALL_QUALITY = 92, 82
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 THUMBNAIL_PIXELS = 480
 MODERATION_PIXELS = 768
 MAX_PIXELS = 50_000_000
@@ -27,7 +31,7 @@ THUMBNAIL_NAME = "thumbnail.jpg"
 
 def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo:
     """Read a file completely. Writes into `folder`: a thumbnail, up to `frame_count` JPEGs for
-    moderation, and of an image the re-encoded JPEG without metadata (IMAGE_NAME).
+    moderation, and an image as it is to be stored. All have the AI mark.
 
     Raises UnusableFile, and the decoder's exceptions for malicious content.
     """
@@ -40,15 +44,34 @@ def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo
 
 def _probe_image(path: Path, folder: Path, frame_count: int) -> MediaInfo:
     try:
-        with open_image(path, formats=("JPEG", "PNG", "WEBP"), max_pixels=MAX_PIXELS) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+        with open_image(path, formats=tuple(EXTENSIONS), max_pixels=MAX_PIXELS) as image:
+            image_format = image.format or ""
+            upright = ImageOps.exif_transpose(image)
     except TooManyPixels:
         raise UnusableFile("too many pixels") from None
-    upright.save(folder / IMAGE_NAME, "JPEG", quality=92)
+    mark = ai_mark.read_image_mark(path)
+    if mark == SupplierMark.CREDENTIALS:
+        name = f"image.{EXTENSIONS[image_format]}"
+        shutil.copyfile(path, folder / name)
+    else:
+        name = _reencode(upright, folder, image_format)
     samples = (
         [_save_small_jpeg(upright, folder / "0.jpg", MODERATION_PIXELS)] if frame_count else []
     )
-    return MediaInfo("image", thumbnail=_save_thumbnail(upright, folder), frames=samples)
+    thumbnail = _save_thumbnail(upright, folder)
+    return MediaInfo("image", supplier_mark=mark, image=name, thumbnail=thumbnail, frames=samples)
+
+
+def _reencode(image: Image.Image, folder: Path, image_format: str) -> str:
+    """Save without the provider's metadata: as a JPEG, or in its own format if it is
+    transparent. Returns the file's name."""
+    if is_transparent(image):
+        kept, kept_format = image.convert("RGBA"), image_format
+    else:
+        kept, kept_format = image.convert("RGB"), "JPEG"
+    name = f"image.{EXTENSIONS[kept_format]}"
+    ai_mark.save_image(kept, folder / name, image_format=kept_format, quality=IMAGE_QUALITY)
+    return name
 
 
 def _probe_video(path: Path, folder: Path, frame_count: int) -> MediaInfo:
@@ -67,7 +90,15 @@ def _probe_video(path: Path, folder: Path, frame_count: int) -> MediaInfo:
     if frame_count and not samples:
         raise UnusableFile("no frames")
     kind = "matroska" if header[:4] == EBML else "mov" if header[4:] == QUICKTIME else "mp4"
-    return MediaInfo(kind, video, audio_codec, thumbnail, samples)
+    return MediaInfo(
+        kind,
+        video,
+        audio_codec,
+        supplier_mark=ai_mark.read_video_mark(path),
+        can_append_mark=ai_mark.can_append_mark(path),
+        thumbnail=thumbnail,
+        frames=samples,
+    )
 
 
 def _read_head(path: Path) -> bytes:
@@ -173,5 +204,9 @@ def _save_thumbnail(image: Image.Image, folder: Path) -> str:
 def _save_small_jpeg(image: Image.Image, path: Path, longest_side: int) -> str:
     small = image.copy()
     small.thumbnail((longest_side, longest_side))
-    small.convert("RGB").save(path, "JPEG", quality=82)
+    ai_mark.save_image(_to_rgb(small), path, image_format="JPEG", quality=SMALL_QUALITY)
     return path.name
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    return flatten_on_white(image) if image.has_transparency_data else image.convert("RGB")
