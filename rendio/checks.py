@@ -91,7 +91,12 @@ def _all_errors(values: Mapping[str, Any], environment: Mapping[str, str]) -> It
     yield from _proxy_errors(values)
     yield from _development_errors(values, environment)
     urls = {name: values[name] for name in HTTPS_URLS}
-    urls |= {f"{name.upper()}_URL": access.url for name, access in values["PROVIDERS"].items()}
+    for name, access in values["PROVIDERS"].items():
+        if access.url or access.keys:
+            urls[f"{name.upper()}_URL"] = access.url
+        if access.keys and not access.media_hosts:
+            problem = f"{name.upper()}_MEDIA_HOSTS is missing, and there is a key for {name}."
+            yield Error(problem, id="rendio.E006")
     for name, url in urls.items():
         if not url.startswith("https://"):
             yield Error(f"{name} is not an https address.", id="rendio.E040")

@@ -45,6 +45,7 @@ from rendio.config.environment import (
     integer_map,
     key_ring,
     listen_address,
+    name_map,
     optional_instant,
     optional_integer,
     origins,
@@ -686,6 +687,21 @@ PROVIDERS = {
         ),
         webhook_secrets=standard_webhook_secrets("REPLICATE_WEBHOOK_SECRETS"),
     ),
+    # Our own workers on rented GPUs. Their results are in our own bucket, and their webhooks are
+    # not signed.
+    "runpod": ProviderAccess(
+        keys=key_ring("RUNPOD", sandbox="sandbox-secret"),
+        url=service_url("RUNPOD_URL", "https://api.runpod.ai", sandbox="runpod"),
+        media_hosts=env.list("RUNPOD_MEDIA_HOSTS", default=[] if PRODUCTION else _LOCAL),
+        webhook_secrets=[],
+    ),
+    "modal": ProviderAccess(
+        keys=key_ring("MODAL", sandbox="wk-sandbox:ws-sandbox", has_pairs=True),
+        # The address has our workspace's name in it: https://WORKSPACE--rendio-gpu-web.modal.run
+        url=http_url("MODAL_URL", "" if PRODUCTION else f"{SANDBOX_URL}/modal"),
+        media_hosts=env.list("MODAL_MEDIA_HOSTS", default=[] if PRODUCTION else _LOCAL),
+        webhook_secrets=[],
+    ),
 }
 # Concurrent submissions of each key of a provider; no limit for others.
 PROVIDER_MAX_CONCURRENT = integer_map("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
@@ -700,6 +716,11 @@ PROVIDER_SPEND_CAPS = {
 }
 # Our price of one Runway credit.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")
+# Endpoints by the names that routes have for them.
+RUNPOD_ENDPOINTS = name_map("RUNPOD_ENDPOINTS")
+# Price of a second of the GPU that the workers use: an H100.
+RUNPOD_GPU_SECOND_USD = decimal("RUNPOD_GPU_SECOND_USD", "0.00116")
+MODAL_GPU_SECOND_USD = decimal("MODAL_GPU_SECOND_USD", "0.001097")
 # Used only if no connection to the queue is possible; none in development.
 FAL_BACKUP_URL = http_url("FAL_BACKUP_URL", "https://queue.falrun.com" if PRODUCTION else "")
 FAL_JWKS_URL = service_url(

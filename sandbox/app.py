@@ -26,10 +26,14 @@ from sandbox.fake_provider.media import MediaRenderer
 from sandbox.fake_provider.provider import FakeProvider
 from sandbox.fal.queue import FalQueue
 from sandbox.fal.webhooks import FalWebhooks
+from sandbox.modal.calls import ModalCalls
+from sandbox.modal.webhooks import ModalWebhooks
 from sandbox.openai import OpenAI
 from sandbox.recorder import RecordRequests, RequestLog
 from sandbox.replicate.predictions import ReplicatePredictions
 from sandbox.replicate.webhooks import ReplicateWebhooks
+from sandbox.runpod.endpoints import RunpodEndpoints
+from sandbox.runpod.webhooks import RunpodWebhooks
 from sandbox.runway.tasks import RunwayTasks
 from sandbox.strict_body import BadRequest
 
@@ -41,7 +45,15 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     fal_webhooks, replicate_webhooks = FalWebhooks(renderer), ReplicateWebhooks()
     fal, runway = FakeProvider(webhooks=fal_webhooks), FakeProvider()
     replicate = FakeProvider(webhooks=replicate_webhooks)
-    providers = {"fal": fal, "runway": runway, "replicate": replicate}
+    runpod_webhooks, modal_webhooks = RunpodWebhooks(), ModalWebhooks()
+    runpod, modal = FakeProvider(webhooks=runpod_webhooks), FakeProvider(webhooks=modal_webhooks)
+    providers = {
+        "fal": fal,
+        "runway": runway,
+        "replicate": replicate,
+        "runpod": runpod,
+        "modal": modal,
+    }
     files = [
         MediaFiles(
             prefix=f"/{name}/files", jobs=provider.jobs, renderer=renderer, connections=connections
@@ -75,6 +87,8 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         yield
         await fal_webhooks.aclose()
         await replicate_webhooks.aclose()
+        await runpod_webhooks.aclose()
+        await modal_webhooks.aclose()
         await account_events.aclose()
         await storekit.aclose()
         renderer.close()
@@ -87,6 +101,8 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             *fal_webhooks.routes(),
             *RunwayTasks(runway=runway, connections=connections).routes(),
             *ReplicatePredictions(replicate=replicate, connections=connections).routes(),
+            *RunpodEndpoints(runpod=runpod, connections=connections).routes(),
+            *ModalCalls(modal=modal, connections=connections).routes(),
             *[route for files_service in files for route in files_service.routes()],
             *devicecheck.routes(),
             *auth.routes(),

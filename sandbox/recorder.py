@@ -16,6 +16,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Total size of the recorded bodies: a few hundred inlined images."""
 
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+SECRET_HEADERS = ("modal-key", "modal-secret")
 SECRET_FIELDS = ("client_secret", "code", "token", "refresh_token")
 """Form fields of which only the last characters are recorded."""
 
@@ -118,6 +119,8 @@ class RecordRequests:
 
 
 def _redact(name: str, value: str) -> str:
+    if name in SECRET_HEADERS:
+        return _last_characters(value)
     if name != "authorization":
         return value
     scheme, _, secret = value.partition(" ")

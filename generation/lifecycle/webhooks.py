@@ -30,6 +30,7 @@ from generation.models import (
 )
 from generation.providers import get_provider
 from generation.providers.parsing import clean_text
+from generation.providers.signatures import BadSignature
 from rendio.common.background.due_rows import for_each_logged
 from rendio.common.background.due_work import due_batch
 
@@ -46,8 +47,15 @@ GIVE_UP_AFTER = timedelta(hours=1)
 def receive(
     *, provider_name: str, headers: Mapping[str, str], body: bytes, token: str, now: datetime
 ) -> None:
-    """Verify a webhook and store it. Raises BadSignature, or http errors of the key set's URL."""
-    event = get_provider(provider_name).verify_webhook(headers=headers, body=body)
+    """Verify a webhook and store it. Raises BadSignature, or http errors of the key set's URL.
+
+    A provider that signs no webhooks has the token of a submission from us alone: without one, the
+    webhook is refused.
+    """
+    provider = get_provider(provider_name)
+    event = provider.verify_webhook(headers=headers, body=body)
+    if not provider.signs_webhooks and not _is_token_of_submission(provider_name, token):
+        raise BadSignature("token")
     WebhookDelivery.objects.create(
         provider=provider_name,
         provider_request_id=clean_text(event.request_id, max_length=100),
@@ -120,6 +128,11 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
         return "late"
     transitions.to_store(job, now=now)
     return "stored next"
+
+
+def _is_token_of_submission(provider_name: str, token: str) -> bool:
+    requests = ProviderRequest.objects.filter(provider=provider_name)
+    return requests.filter(webhook_token=clean_text(token, max_length=40)).exists()
 
 
 def _find_submission(delivery: WebhookDelivery) -> ProviderRequest | None:

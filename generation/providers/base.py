@@ -197,6 +197,9 @@ class Provider(ABC):
     # Every state that the provider documents, by the provider's name for it.
     states: ClassVar[Mapping[str, ProviderState]]
 
+    # Whether webhooks are signed. If not, only the token in their URL proves the sender.
+    signs_webhooks: ClassVar[bool] = True
+
     # Prefixes of the error types that mean: the provider's own moderation rejected the input.
     content_rejection_prefixes: ClassVar[tuple[str, ...]] = ("content_policy_violation",)
 
@@ -331,13 +334,15 @@ class Provider(ABC):
         """Build the handle of a submission whose response was lost, from the id in its webhook."""
 
     def verify_webhook(self, *, headers: Mapping[str, str], body: bytes) -> WebhookEvent:
-        """Verify the hex HMAC-SHA256 of the body. Providers with their own scheme override this.
+        """Verify the hex HMAC-SHA256 of the body, and read the event. Providers with their own
+        scheme override this. Without `signs_webhooks` nothing is verified.
 
         Raises BadSignature; NotSent or NoAnswer if the public keys cannot be fetched.
         """
-        verify_hex_hmac(
-            headers.get("X-Webhook-Signature", ""), body, secrets=self._config.webhook_secrets
-        )
+        if self.signs_webhooks:
+            verify_hex_hmac(
+                headers.get("X-Webhook-Signature", ""), body, secrets=self._config.webhook_secrets
+            )
         payload = parse_json_object(body)
         return WebhookEvent(
             clean_text(payload.get("request_id") or payload.get("id"), max_length=100)

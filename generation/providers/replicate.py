@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from generation.providers.base import (
-    NOT_FOUND,
     CancelResult,
     Failed,
     FailureReason,
@@ -25,7 +24,6 @@ from generation.providers.base import (
     Rejected,
     SubmitResult,
     Timeout,
-    Unknown,
     WebhookEvent,
 )
 from generation.providers.parsing import clean_text, parse_json_object, parse_percent
@@ -38,9 +36,6 @@ VIDEO_EXTENSIONS = (".mp4", ".mov", ".webm", ".mkv")
 # Texts by which Replicate's models report that the input or the output was rejected.
 REJECTION_MARKERS = ("(E005)", "flagged as sensitive", "NSFW")
 
-# States of a prediction that was cancelled, while it ran or before.
-CANCELLED_STATES = ("canceled", "aborted")
-
 
 class Replicate(SingleResourceProvider):
     name = "replicate"
@@ -52,6 +47,8 @@ class Replicate(SingleResourceProvider):
         "canceled": ProviderState.FINISHED,
         "aborted": ProviderState.FINISHED,
     }
+    # Cancelled while it ran, or before.
+    cancelled_states = ("canceled", "aborted")
 
     def submit(
         self, *, model_id: str, body: dict[str, Any], webhook_url: str, key_label: str
@@ -62,17 +59,7 @@ class Replicate(SingleResourceProvider):
         return self._post_job("/v1/predictions", order, model_id=model_id, key_label=key_label)
 
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult:
-        prediction = self._get_json(
-            handle.cancel_url, handle.key_label, method="POST", timeout=timeout
-        )
-        if prediction == NOT_FOUND:
-            return CancelResult.TOO_LATE
-        if isinstance(prediction, Unknown):
-            return CancelResult.UNKNOWN
-        if prediction.get("status") in CANCELLED_STATES:
-            return CancelResult.CANCELLED
-        is_over = self._parse_state(prediction) == ProviderState.FINISHED
-        return CancelResult.TOO_LATE if is_over else CancelResult.REQUESTED
+        return self._cancel_by_post(handle, timeout=timeout)
 
     def build_handle(self, *, model_id: str, request_id: str, key_label: str) -> Handle:
         base = f"{self._config.url}/v1/predictions/{quote(request_id, safe='')}"

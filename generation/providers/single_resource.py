@@ -10,13 +10,15 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from generation.providers.base import (
     ACCOUNT_RETRY_SECONDS,
     MAX_RAW_CHARS,
+    NOT_FOUND,
     RATE_LIMITED,
     Accepted,
+    CancelResult,
     Done,
     Failed,
     FailureReason,
@@ -45,6 +47,9 @@ JsonObject = dict[str, Any]
 
 
 class SingleResourceProvider(Provider):
+    # States of a resource that was cancelled. Only for `_cancel_by_post`.
+    cancelled_states: ClassVar[tuple[str, ...]] = ()
+
     @abstractmethod
     def _parse_progress(self, resource: JsonObject) -> int | None:
         """Return the progress of a running resource in percent. None: not reported."""
@@ -133,3 +138,28 @@ class SingleResourceProvider(Provider):
         return replace(
             self._parse_outcome(resource, kind), raw=dump_json(resource, max_length=MAX_RAW_CHARS)
         )
+
+    def _cancel_by_post(self, handle: Handle, *, timeout: Timeout | None) -> CancelResult:
+        """Cancel by a POST that returns the resource."""
+        resource = self._get_json(
+            handle.cancel_url, handle.key_label, method="POST", timeout=timeout
+        )
+        return self._parse_cancellation(resource)
+
+    def _cancel_unless_finished(self, handle: Handle, *, timeout: Timeout | None) -> CancelResult:
+        """Read the resource first, and cancel by a POST if it has not finished."""
+        resource = self._get_json(handle.status_url, handle.key_label, timeout=timeout)
+        found = self._parse_cancellation(resource)
+        if found != CancelResult.REQUESTED:
+            return found
+        return self._cancel_by_post(handle, timeout=timeout)
+
+    def _parse_cancellation(self, resource: JsonObject | Unknown) -> CancelResult:
+        if resource == NOT_FOUND:
+            return CancelResult.TOO_LATE
+        if isinstance(resource, Unknown):
+            return CancelResult.UNKNOWN
+        if resource.get("status") in self.cancelled_states:
+            return CancelResult.CANCELLED
+        is_over = self._parse_state(resource) == ProviderState.FINISHED
+        return CancelResult.TOO_LATE if is_over else CancelResult.REQUESTED

@@ -30,6 +30,7 @@ from rendio.server import addresses
 _T = TypeVar("_T")
 _TRUE = {"true", "on", "ok", "yes", "y", "1"}
 _FALSE = {"false", "off", "no", "n", "0"}
+_NAME = re.compile(r"[\w.-]{1,80}", re.ASCII)
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -375,10 +376,24 @@ def standard_webhook_secrets(name: str) -> list[str]:
     return found or ([] if PRODUCTION else [SANDBOX_WEBHOOK_SECRET])
 
 
-def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
+def name_map(name: str) -> dict[str, str]:
+    """`wan-2.2:4bg7x1k2,other:9f2h`: ids by names of our own."""
+    found: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in env.str(name, default="").split(","))):
+        ours, _, theirs = pair.partition(":")
+        if not (_NAME.fullmatch(ours) and _NAME.fullmatch(theirs)):
+            add_problem(f"{name} must be name:id pairs, not {pair!r}.")
+        elif ours in found:
+            add_problem(f"{name} has the name {ours} twice.")
+        else:
+            found[ours] = theirs
+    return found
+
+
+def key_ring(prefix: str, *, sandbox: str, has_pairs: bool = False) -> KeyRing:
     """`{prefix}_KEY`, `{prefix}_KEYS` (label:key,label:key) and `{prefix}_KEYS_FILE` together.
 
-    None of them set: no key in production, else the sandbox's.
+    None of them set: no key in production, else the sandbox's. `has_pairs`: each key is id:secret.
     """
     single = env.str(f"{prefix}_KEY", default="").strip()
     several = env.str(f"{prefix}_KEYS", default="")
@@ -390,6 +405,10 @@ def key_ring(prefix: str, *, sandbox: str) -> KeyRing:
     except ValueError as error:
         add_problem(f"{prefix}_KEYS {error}")
         keys = {}
+    for label, key in keys.items() if has_pairs else ():
+        if not all(key.partition(":")):
+            name = f"{prefix}_KEY" if (label, key) == (DEFAULT_LABEL, single) else f"{prefix}_KEYS"
+            add_problem(f"{name}: the key {label} is not id:secret.")
     try:
         return KeyRing(keys, file=Path(file) if file else None)
     except (OSError, ValueError) as error:

@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     # No response. SUBMIT_TIMEOUT creates no job, SUBMIT_LOST creates one.
     SUBMIT_TIMEOUT = "submit_timeout"
     SUBMIT_LOST = "submit_lost"
+    # Accepted, and answered only after Modal's limit: 303 to an address with the answer.
+    SUBMIT_REDIRECT = "submit_redirect"
     # The job succeeds and its webhook says so, but reading the status or result fails.
     STATUS_500 = "status_500"
     STATUS_UNKNOWN = "status_unknown"

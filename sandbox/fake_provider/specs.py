@@ -1,7 +1,11 @@
 """Specifications of results: small images, and videos of a few seconds."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+DEFAULT_SECONDS = 5
 SHORT_SIDE = 180
 """Pixels of the short side: the prompt is readable, and twenty renders at once are cheap."""
 
@@ -37,3 +41,13 @@ def size_for_ratio(ratio: tuple[int, int]) -> tuple[int, int]:
     scale = SHORT_SIDE / min(ratio)
     width, height = (round(side * scale / 2) * 2 for side in ratio)
     return width, height
+
+
+def parse_video_spec(arguments: Mapping[str, Any]) -> VideoSpec | None:
+    """Parse `prompt`, `duration` in seconds and `aspect_ratio`. None if one of them is invalid."""
+    prompt, seconds = arguments.get("prompt"), arguments.get("duration", DEFAULT_SECONDS)
+    ratio = re.fullmatch(r"(\d{1,2}):(\d{1,2})", str(arguments.get("aspect_ratio", "16:9")))
+    if not (isinstance(prompt, str) and type(seconds) is int and 1 <= seconds <= 60 and ratio):
+        return None
+    width, height = size_for_ratio((int(ratio[1]), int(ratio[2])))
+    return VideoSpec(prompt, seconds, width, height)

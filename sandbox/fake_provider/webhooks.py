@@ -36,6 +36,10 @@ class Webhooks(ABC):
     def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
         """Return the headers with the signature. A forged signature uses another key."""
 
+    def address(self, url: str, *, is_forged: bool) -> str:
+        """Return the address to call. A provider that signs nothing forges this instead."""
+        return url
+
     def reset(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -68,7 +72,9 @@ class Webhooks(ABC):
         for delay in (*RETRY_DELAYS_SECONDS, None):
             try:
                 response = await self._client.post(
-                    url, content=body, headers=self._signed_headers(job, body)
+                    self.address(url, is_forged=_is_forged(job)),
+                    content=body,
+                    headers=self._signed_headers(job, body),
                 )
             except (httpx.HTTPError, httpx.InvalidURL):
                 is_final = False
@@ -85,5 +91,19 @@ class Webhooks(ABC):
             job,
             body,
             timestamp=now - STALE_SECONDS if is_stale else now,
-            is_forged=job.scenario.outcome is Outcome.WEBHOOK_BAD_SIGNATURE,
+            is_forged=_is_forged(job),
         )
+
+
+class UnsignedWebhooks(Webhooks):
+    """Webhooks without a signature. A forgery lacks the token of the submission."""
+
+    def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
+        return {}
+
+    def address(self, url: str, *, is_forged: bool) -> str:
+        return str(httpx.URL(url).copy_set_param("token", "forged")) if is_forged else url
+
+
+def _is_forged(job: Job) -> bool:
+    return job.scenario.outcome is Outcome.WEBHOOK_BAD_SIGNATURE

@@ -1,9 +1,5 @@
 """api.replicate.com: create, read and cancel predictions; the webhooks' secret."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,7 +8,7 @@ from sandbox.connections import Connections, DroppedResponse, NoResponse
 from sandbox.fake_provider.jobs import Job, Status
 from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 from sandbox.fake_provider.provider import FakeProvider
-from sandbox.fake_provider.specs import VideoSpec, size_for_ratio
+from sandbox.fake_provider.specs import parse_video_spec
 from sandbox.replicate.prediction_json import prediction_json
 from sandbox.replicate.responses import (
     FAILURES,
@@ -27,7 +23,6 @@ from sandbox.replicate.webhooks import SECRET
 
 FILES_PREFIX = "/replicate/files"
 UNKNOWN_STATUS = "warming"
-DEFAULT_SECONDS = 5
 
 
 class ReplicatePredictions:
@@ -54,7 +49,7 @@ class ReplicatePredictions:
             return _to_response(NO_VERSION)
         if not (isinstance(version, str) and isinstance(arguments, dict)):
             return _to_response(NO_VERSION)
-        spec = _parse_spec(arguments)
+        spec = parse_video_spec(arguments)
         if spec is None:
             return _to_response(
                 error_response(422, "Input validation failed", "- input: prompt is required")
@@ -115,15 +110,6 @@ class ReplicatePredictions:
         if not _is_authenticated(request):
             return UNAUTHORIZED
         return self._replicate.jobs.find(request.path_params["prediction_id"]) or NOT_FOUND
-
-
-def _parse_spec(arguments: Mapping[str, Any]) -> VideoSpec | None:
-    prompt, seconds = arguments.get("prompt"), arguments.get("duration", DEFAULT_SECONDS)
-    ratio = re.fullmatch(r"(\d{1,2}):(\d{1,2})", str(arguments.get("aspect_ratio", "16:9")))
-    if not (isinstance(prompt, str) and type(seconds) is int and 1 <= seconds <= 60 and ratio):
-        return None
-    width, height = size_for_ratio((int(ratio[1]), int(ratio[2])))
-    return VideoSpec(prompt, seconds, width, height)
 
 
 def _is_authenticated(request: Request) -> bool:

@@ -159,14 +159,15 @@ def test_without_a_limit_any_amount_may_be_spent(rich, settings):
 
 CAPS = "from django.conf import settings; print(settings.PROVIDER_SPEND_CAPS['day'])"
 CAP = "Decimal('500')"
+OTHERS = f"'replicate': {CAP}, 'runpod': {CAP}, 'modal': {CAP}"
 
 
 @pytest.mark.parametrize(
     ("said", "caps"),
     [
-        (None, f"{{'fal': {CAP}, 'runway': {CAP}, 'replicate': {CAP}}}"),
-        ("fal:2000", f"{{'fal': Decimal('2000'), 'runway': {CAP}, 'replicate': {CAP}}}"),
-        ("fal:off,runway:20", f"{{'runway': Decimal('20'), 'replicate': {CAP}}}"),
+        (None, f"{{'fal': {CAP}, 'runway': {CAP}, {OTHERS}}}"),
+        ("fal:2000", f"{{'fal': Decimal('2000'), 'runway': {CAP}, {OTHERS}}}"),
+        ("fal:off,runway:20", f"{{'runway': Decimal('20'), {OTHERS}}}"),
         ("off", "{}"),
     ],
 )

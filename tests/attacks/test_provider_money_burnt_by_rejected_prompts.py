@@ -14,8 +14,9 @@ from generation.lifecycle import settle
 from generation.models import Job, JobStatus, ProviderRequest, Sanction, Violation
 from generation.providers.base import FailureReason
 from tests.helpers.job_driver import JobDriver, StubServer, grant, kinds_of, override_provider
-from tests.helpers.model_ids import GEN, SORA, WAN
+from tests.helpers.model_ids import GEN
 from tests.helpers.phone import assert_refused
+from tests.helpers.provider_models import MODELS, only_made_by
 
 FREE = 3
 
@@ -91,17 +92,13 @@ def test_a_rejection_for_which_the_provider_takes_nothing_costs_nothing(
     assert not violations(strict).exists()  # the input's form was wrong, not what it asks for
 
 
-@pytest.mark.parametrize(
-    ("provider", "model"), [("fal", SORA), ("runway", GEN), ("replicate", WAN)]
-)
-def test_each_rejection_by_a_providers_moderation_is_a_violation(
-    strict, sandbox, life, provider, model
-):
+@pytest.mark.parametrize("provider", MODELS)
+def test_each_rejection_by_a_providers_moderation_is_a_violation(strict, sandbox, life, provider):
     sandbox.provider(
         provider=provider, queue_seconds=0, run_seconds=0, webhooks=False, outcome="content_policy"
     )
 
-    job, _ = rejected(strict, life, model_id=str(model))
+    job, _ = rejected(strict, life, model_id=only_made_by(provider))
 
     [violation] = violations(strict)
     assert (violation.moderator, violation.input) == (provider, "prompt")

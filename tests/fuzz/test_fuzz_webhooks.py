@@ -32,6 +32,9 @@ HEADERS = {
     ],
     "runway": ["X-Webhook-Signature"],
     "replicate": ["Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"],
+    # They sign nothing: their webhooks need the token of a submission.
+    "runpod": [],
+    "modal": [],
 }
 BODIES = hostile_input.json_bodies(
     ["request_id", "id", "status", "payload", "error", "output", "logs"]

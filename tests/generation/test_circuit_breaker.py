@@ -20,7 +20,7 @@ from tests.helpers.job_driver import (
     override_provider,
     submissions,
 )
-from tests.helpers.model_ids import SORA, VEO
+from tests.helpers.model_ids import OWN_WAN, SORA, VEO
 from tests.helpers.phone import assert_refused
 
 pytestmark = pytest.mark.usefixtures("short_deadlines")
@@ -245,6 +245,44 @@ def test_another_provider_takes_over_where_one_is_shut(rich, instant_provider, l
     assert ProviderRequest.objects.get(job=job).provider == "runway"
     assert submissions(instant_provider) == []
     assert_refused(rich.generate(model_id=str(SORA)), 503, "ERR_5002")
+
+
+@pytest.mark.parametrize("outcome", ["error", "aborted", "submit_403_balance", "submit_429"])
+def test_where_runpod_breaks_modal_makes_the_video(rich, sandbox, life, outcome):
+    for provider in ("runpod", "modal"):
+        sandbox.provider(provider=provider, queue_seconds=0, run_seconds=0, webhooks=False)
+    sandbox.provider(provider="runpod", outcome=outcome)
+    job = create_job(rich, model_id=str(OWN_WAN))
+
+    life.run_until_done(job)
+
+    assert_completed(job)
+    requests = ProviderRequest.objects.filter(job=job).order_by("sent_at")
+    assert [request.provider for request in requests] == ["runpod", "modal"]
+    assert len(sandbox.jobs("modal")) == 1
+
+
+def test_while_runpod_is_shut_modal_gets_the_jobs_and_then_runpod_again(
+    rich, sandbox, life, settings
+):
+    settings.BREAKER_FAILURES = 2
+    for provider in ("runpod", "modal"):
+        sandbox.provider(provider=provider, queue_seconds=0, run_seconds=0, webhooks=False)
+    sandbox.provider(provider="runpod", outcome="submit_403_balance")
+
+    def provider_of_next_job() -> str:
+        job = create_job(rich, model_id=str(OWN_WAN))
+        life.run_until_done(job)
+        assert_completed(job)
+        return ProviderRequest.objects.filter(job=job).latest("sent_at").provider
+
+    assert {provider_of_next_job() for _ in range(4)} == {"modal"}
+    assert len([one for one in sandbox.requests("runpod") if one["method"] == "POST"]) == 2
+
+    sandbox.provider(provider="runpod", outcome="ok")
+    life.advance(settings.BREAKER_OPEN_SECONDS + 1)
+    cache.invalidate()
+    assert provider_of_next_job() == "runpod"
 
 
 def test_what_waits_for_a_provider_that_stays_down_is_refunded_at_its_deadline(

@@ -17,7 +17,7 @@ from tests.helpers.job_driver import (
     submissions,
 )
 from tests.helpers.model_ids import GEN, WAN
-from tests.helpers.provider_models import MODELS
+from tests.helpers.provider_models import only_made_by
 
 FULL = Decimal("0.40")  # four seconds of Sora 2 at fal
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "providers.md"
@@ -170,13 +170,13 @@ def test_a_provider_that_says_its_cost_is_believed(phone, sandbox, life):
     assert cost_of(job) == Decimal("0.60")
 
 
-@pytest.mark.parametrize("provider", ["fal", "runway", "replicate"])
+@pytest.mark.parametrize("provider", ["fal", "runway", "replicate", "runpod", "modal"])
 def test_what_the_provider_stopped_by_itself_is_a_failure(phone, sandbox, life, provider):
     """The user did not cancel, so the job fails."""
     sandbox.provider(
         provider=provider, queue_seconds=0, run_seconds=0, webhooks=False, outcome="cancelled"
     )
-    job = create_job(phone, model_id=str(MODELS[provider]))
+    job = create_job(phone, model_id=only_made_by(provider))
 
     life.run_until_done(job)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import av
 import pytest
@@ -35,7 +36,6 @@ from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.wait import wait_for
 
 KEYS = {"one": "key-number-one-1111", "two": "key-number-two-2222"}
-HOOK = "http://127.0.0.1:9/webhooks/x?token=t"
 
 
 class ProviderContract:
@@ -46,10 +46,13 @@ class ProviderContract:
     states: ClassVar[set[str]]
     # Where the provider looks at the input before it takes it, a wrong one is refused at once.
     checks_input_first: ClassVar[bool] = False
+    keys: ClassVar[dict[str, str]] = KEYS
+    # The header of the secret part of the key.
+    key_header: ClassVar[str] = "authorization"
 
     @pytest.fixture
     def provider(self, settings: Any, no_long_wait: None) -> Provider:
-        override_provider(settings, self.name, keys=KeyRing(KEYS))
+        override_provider(settings, self.name, keys=KeyRing(self.keys))
         return get_provider(self.name)
 
     @pytest.fixture
@@ -61,7 +64,9 @@ class ProviderContract:
         outside.provider(provider=self.name, **plan)
 
     def send(self, provider: Provider, **changes: Any) -> Any:
-        order = {"model_id": self.model_id, "body": self.body, "webhook_url": HOOK}
+        # Another for each submission, as in the lifecycle.
+        hook = f"http://127.0.0.1:9/webhooks/x?token={uuid4().hex}"
+        order = {"model_id": self.model_id, "body": self.body, "webhook_url": hook}
         return provider.submit(**order | {"key_label": "two"} | changes)
 
     def sent(self, provider: Provider) -> Handle:
@@ -78,7 +83,7 @@ class ProviderContract:
         handle = self.sent(provider)
 
         (asked,) = outside.requests(self.name)
-        assert asked["headers"]["authorization"].endswith("…2222")
+        assert asked["headers"][self.key_header].endswith("…2222")
         (job,) = outside.jobs(self.name)
         assert handle.request_id == job["request_id"]
         assert (handle.key_label, job["model"]) == ("two", self.model_id)
@@ -90,7 +95,7 @@ class ProviderContract:
         provider.result(handle)
         provider.cancel(handle)
 
-        keys = {asked["headers"]["authorization"][-5:] for asked in outside.requests(self.name)}
+        keys = {asked["headers"][self.key_header][-5:] for asked in outside.requests(self.name)}
         assert keys == {"…2222"}
 
     def test_the_handle_can_be_made_from_the_id_alone(self, provider, outside):
@@ -369,6 +374,10 @@ class WebhookContract(ProviderContract):
         event = provider.verify_webhook(headers=headers, body=body)
 
         assert event.request_id == request_id
+
+
+class SignedWebhookContract(WebhookContract):
+    """And this, where its webhooks prove that they are its own."""
 
     @pytest.mark.parametrize("outcome", ["webhook_bad_signature", "webhook_stale_timestamp"])
     def test_one_by_somebody_else_or_long_ago_is_not(self, provider, delivered, outcome):

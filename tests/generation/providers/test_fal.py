@@ -23,7 +23,7 @@ from generation.providers.base import (
 )
 from generation.providers.fal import Fal
 from tests.helpers.job_driver import override_provider
-from tests.helpers.provider_contract import WebhookContract
+from tests.helpers.provider_contract import SignedWebhookContract
 
 MODEL = "fal-ai/sora-2/text-to-video"
 KEY_WANTED = "Authentication is required"
@@ -48,7 +48,7 @@ def broken(error_type, detail, answer=Failed):
     return answer(FailureReason.PROVIDER_ERROR, error_type, detail)
 
 
-class TestFalKeepsTheContract(WebhookContract):
+class TestFalKeepsTheContract(SignedWebhookContract):
     name = "fal"
     model_id = MODEL
     body = {"prompt": "A red balloon", "duration": 4}

@@ -9,7 +9,7 @@ import pytest
 
 from generation.models import ProviderRequest
 from tests.helpers.job_driver import assert_completed, assert_refunded, create_job
-from tests.helpers.provider_models import MODELS
+from tests.helpers.provider_models import MODELS, only_made_by
 
 REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
 # What it ends with; "" is a video.
@@ -26,6 +26,7 @@ ENDS = {
     "webhook_stale_timestamp": "",
     "submit_403_balance": "",
     "submit_429": "",
+    "submit_redirect": "",
     "error": UNAVAILABLE,
     "cancelled": UNAVAILABLE,
     "aborted": UNAVAILABLE,
@@ -68,7 +69,7 @@ def _short(settings, no_long_wait):
     settings.JOB_STORE_DEADLINE_SECONDS = DEADLINE_SECONDS
 
 
-@pytest.mark.parametrize("provider", ["runway", "replicate"])
+@pytest.mark.parametrize("provider", ["runway", "replicate", "runpod", "modal"])
 @pytest.mark.parametrize("outcome", ENDS)
 def test_each_outcome_ends_with_one_submission_and_few_looks(
     phone, sandbox, life, provider, outcome
@@ -77,7 +78,7 @@ def test_each_outcome_ends_with_one_submission_and_few_looks(
     times = {"times": 1} if outcome in SENT_TWICE else {}
     sandbox.provider(provider=provider, outcome=outcome, **times)
     before = phone.balance()
-    job = create_job(phone, model_id=str(MODELS[provider]))
+    job = create_job(phone, model_id=only_made_by(provider))
 
     life.run_until_done(job)
 

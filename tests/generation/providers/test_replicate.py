@@ -9,14 +9,14 @@ import pytest
 from generation.providers.base import CancelResult, Done, Failed, FailureReason, Media, Running
 from generation.providers.replicate import Replicate
 from tests.helpers.job_driver import override_provider
-from tests.helpers.provider_contract import WebhookContract
+from tests.helpers.provider_contract import SignedWebhookContract
 
 VERSION = "wan-video/wan-2.2-t2v-fast"
 ORDER = {"prompt": "A red balloon", "aspect_ratio": "9:16"}
 HOOK = "http://us/hook?token=t"
 
 
-class TestReplicateKeepsTheContract(WebhookContract):
+class TestReplicateKeepsTheContract(SignedWebhookContract):
     name = "replicate"
     model_id = VERSION
     body = ORDER

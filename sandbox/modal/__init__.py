@@ -1,0 +1,1 @@
+"""Modal with our own app (`ops/modal`): calls, and webhooks without a signature."""

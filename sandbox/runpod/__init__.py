@@ -1,0 +1,1 @@
+"""RunPod's serverless endpoints: queues of jobs, and webhooks without a signature."""
