@@ -21,6 +21,7 @@ from generation import media, queries, services, streams
 from generation.catalogue import cache
 from generation.lifecycle import webhooks
 from generation.models import JobStatus
+from generation.provenance import provenance_answer
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
 from generation.serializers import history_item, job_status, quote_answer, refund_fields
@@ -190,6 +191,13 @@ class GetVideoJobs(ApiView):
                 "next_cursor": next_cursor(page[-1].id if len(jobs) > limit else None),
             }
         )
+
+
+class GetProvenance(ApiView):
+    def get(self, request: Request, job_id: str) -> Response:
+        own_id = parse_uuid(job_id, "job_id")
+        job = services.get_job(user_id=self.caller.user_id, job_id=own_id)
+        return Response(provenance_answer(job))
 
 
 class CancelVideoJob(ApiView):

@@ -29,6 +29,7 @@ from generation.errors import (
     StorageUnavailable,
 )
 from generation.models import JobStatus
+from generation.provenance import ProvenanceAnswer
 from generation.serializers import (
     CancelledAnswer,
     JobsAnswer,
@@ -37,6 +38,7 @@ from generation.serializers import (
 )
 from generation.uploads import api as uploads_api
 from generation.uploads.responses import DirectIdBody, DirectUploadAnswer, UploadAnswer
+from generation.video_files.ai_mark import TRAINED_ALGORITHMIC_MEDIA
 from rendio.common.errors import (
     Forbidden,
     InvalidInput,
@@ -87,6 +89,7 @@ STATUS = {
     "poll_after_seconds": 2,
     "created_at": "2026-11-21T05:17:16Z",
     "completed_at": "2026-11-21T05:17:19Z",
+    "ai_generated": True,
 }
 UPLOAD = {
     "upload_id": "01a1fc89-91ea-73fa-8415-4b583de90bfd",
@@ -269,10 +272,31 @@ OPERATIONS: Operations = {
                     "created_at": "2026-11-21T05:17:16Z",
                     "completed_at": "2026-11-21T05:17:19Z",
                     "error": None,
+                    "ai_generated": True,
                 }
             ],
             "next_cursor": None,
         },
+    ),
+    api.GetProvenance: Operation(
+        tag=Tag.GENERATION,
+        summary="Get the origin of a job's files",
+        text="Who made the files, and with what, as the record of the mark that they have. For the "
+        "user who ordered the job only, and until the job is deleted.",
+        parameters=(OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
+        response=ProvenanceAnswer,
+        response_example={
+            "job_id": JOB,
+            "ai_generated": True,
+            "digital_source_type": TRAINED_ALGORITHMIC_MEDIA,
+            "model_name": "Sora 2",
+            "kind": "text-to-video",
+            "provider": "fal",
+            "provider_model": "fal-ai/sora-2/text-to-video",
+            "created_at": "2026-11-21T05:17:16Z",
+            "completed_at": "2026-11-21T05:17:19Z",
+        },
+        refusals=(NotFound,),
     ),
     api.CancelVideoJob: Operation(
         tag=Tag.GENERATION,

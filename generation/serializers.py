@@ -2,7 +2,7 @@
 
 /openapi.json is generated from the serializers, and tests hold every response to it. Responses
 about orders are in catalogue/orders.py, about models and themes in catalogue/responses.py, about
-uploads in uploads/responses.py.
+uploads in uploads/responses.py, about the origin of files in provenance.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from rest_framework import serializers
 from generation import media, queries
 from generation.catalogue.orders import FEE_HELP, SETTINGS_HELP
 from generation.models import Job, JobStatus, Quote
+from generation.provenance import AI_GENERATED_HELP
 from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
 
@@ -81,6 +82,7 @@ class JobStatusAnswer(serializers.Serializer):
     poll_after_seconds = serializers.IntegerField(min_value=2, max_value=30)
     created_at = serializers.DateTimeField()
     completed_at = serializers.DateTimeField(allow_null=True)
+    ai_generated = serializers.BooleanField(help_text=AI_GENERATED_HELP)
 
 
 def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
         "poll_after_seconds": poll_after_seconds(job, now=now),
         "created_at": iso(job.created_at),
         "completed_at": iso(job.completed_at),
+        "ai_generated": True,
     }
 
 
@@ -120,6 +123,7 @@ class JobInHistory(serializers.Serializer):
     created_at = serializers.DateTimeField()
     completed_at = serializers.DateTimeField(allow_null=True)
     error = JobError(allow_null=True)
+    ai_generated = serializers.BooleanField(help_text=AI_GENERATED_HELP)
 
 
 class JobsAnswer(serializers.Serializer):
@@ -140,6 +144,7 @@ def history_item(job: Job) -> dict[str, Any]:
         "created_at": iso(job.created_at),
         "completed_at": iso(job.completed_at),
         "error": _error(job),
+        "ai_generated": True,
     }
 
 

@@ -16,6 +16,7 @@ urlpatterns = [
     path("get-video-jobs", api.GetVideoJobs.as_view()),
     path("cancel-video-job", api.CancelVideoJob.as_view()),
     path("retry-video-job", api.RetryVideoJob.as_view()),
+    path("provenance/<str:job_id>", api.GetProvenance.as_view()),
     path("delete-video-job", api.DeleteVideoJob.as_view()),
 ]
 webhooks = [path("<str:provider>", api.ProviderWebhook.as_view())]

@@ -94,6 +94,7 @@ def device(phone: Phone) -> str:
 # events of a job, which need a server: tests/generation/test_events.py.)
 TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]]] = {
     "get-video-status": (pending, lambda by, id_: by.get("get-video-status", job_id=id_)),
+    "provenance": (pending, lambda by, id_: by.get(f"provenance/{id_}")),
     "cancel-video-job": (pending, lambda by, id_: by.post("cancel-video-job", {"job_id": id_})),
     "delete-video-job": (cancelled, lambda by, id_: by.post("delete-video-job", {"job_id": id_})),
     "retry-video-job": (

@@ -9,16 +9,18 @@ import pytest
 from PIL import Image
 
 from generation.lifecycle import poll, store
-from generation.models import Job
+from generation.models import GenerationModel, Job, ProviderRoute
 from generation.video_files import mp4_boxes, playability, process
 from generation.video_files.playability import RequiredChange
-from tests.generation.test_lifecycle_failures import HANDLE, own_fal
+from tests.generation.test_lifecycle_failures import HANDLE, own_fal, sold_model
 from tests.generation.uploads.conftest import storage
 from tests.helpers.content_credentials import read_credentials, with_credentials
 from tests.helpers.job_driver import StubServer, assert_completed, create_job
+from tests.helpers.model_ids import VEO
+from tests.helpers.phone import assert_refused
 from tests.helpers.tiny_films import film, picture
 
-__all__ = ["own_fal", "storage"]  # fixtures
+__all__ = ["own_fal", "sold_model", "storage"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("storage")
 
@@ -272,3 +274,67 @@ def test_no_address_in_a_file_is_asked_for_its_credentials(delivered, own_fal):
     elsewhere.close()
     assert elsewhere.asked == []
     assert MARK in xmp_of_image(image)
+
+
+# --- What the API says ----------------------------------------------------------------------------
+
+
+def test_every_answer_about_a_job_says_that_ai_makes_it(phone):
+    job = create_job(phone)
+
+    status = phone.get("get-video-status", job_id=job.id).json()
+    [listed] = phone.get("get-video-jobs").json()["jobs"]
+
+    assert (status["ai_generated"], listed["ai_generated"]) == (True, True)
+
+
+def test_the_origin_names_provider_and_model_once_the_files_are_there(
+    phone, instant_provider, life
+):
+    job = create_job(phone)
+    before = phone.get(f"provenance/{job.id}").json()
+    life.run_until_done(job)
+
+    after = phone.get(f"provenance/{job.id}").json()
+
+    assert (before["provider"], before["provider_model"], before["completed_at"]) == (None,) * 3
+    assert after["completed_at"]
+    assert after == before | {
+        "ai_generated": True,
+        "digital_source_type": "http://cv.iptc.org/newscodes/digitalsourcetype/"
+        "trainedAlgorithmicMedia",
+        "model_name": "Sora 2",
+        "kind": "text-to-video",
+        "provider": "fal",
+        "provider_model": "fal-ai/sora-2/text-to-video",
+        "completed_at": after["completed_at"],
+    }
+
+
+def test_the_origin_is_that_of_the_route_that_delivered(phone, sandbox, life):
+    sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+    sandbox.provider(outcome="error", model="fal-ai/veo3.1")
+    job = create_job(phone, model_id=str(VEO))
+
+    life.run_until_done(job)
+
+    assert_completed(job)
+    assert [request.provider for request in job.requests.order_by("id")] == ["fal", "runway"]
+    assert phone.get(f"provenance/{job.id}").json()["provider"] == "runway"
+
+
+def test_the_origin_outlives_the_catalogues_rows_and_not_the_job(
+    phone, instant_provider, life, sold_model
+):
+    job = create_job(phone, model_id=str(sold_model.id))
+    life.run_until_done(job)
+    ProviderRoute.objects.filter(model=sold_model).delete()
+    GenerationModel.objects.filter(id=sold_model.id).delete()
+
+    origin = phone.get(f"provenance/{job.id}").json()
+    assert (origin["model_name"], origin["provider"], origin["provider_model"]) == (
+        None, "fal", None,
+    )  # fmt: skip
+
+    assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
+    assert_refused(phone.get(f"provenance/{job.id}"), 404, "ERR_4007")

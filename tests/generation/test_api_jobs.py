@@ -21,10 +21,11 @@ from tests.helpers.phone import Phone, assert_refused
 STATUS_FIELDS = {
     "job_id", "status", "progress", "queue_position", "eta_seconds", "video_url", "thumbnail_url",
     "credits_used", "refunded", "error", "poll_after_seconds", "created_at", "completed_at",
+    "ai_generated",
 }  # fmt: skip
 HISTORY_FIELDS = {
     "job_id", "prompt", "model_name", "credits_used", "status", "video_url", "thumbnail_url",
-    "created_at", "completed_at", "error",
+    "created_at", "completed_at", "error", "ai_generated",
 }  # fmt: skip
 ENTRY_FIELDS = {"id", "change", "kind", "reason", "job_id", "balance_after", "created_at"}
 
