@@ -66,7 +66,7 @@ class World:
             status=JobStatus.COMPLETED,
             stage=Stage.DONE,
             progress=100,
-            queue=self.model.queue,
+            queue=self.model.kind.queue,
             media_name="videos/bench.mp4",
             thumbnail_name="videos/bench.jpg",
             completed_at=now,

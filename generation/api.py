@@ -19,8 +19,9 @@ from credits import services as credit_services
 from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import media, queries, services, streams
 from generation.catalogue import cache
+from generation.due_work import VIDEOS
 from generation.lifecycle import webhooks
-from generation.models import JobStatus
+from generation.models import JobStatus, ModelKind
 from generation.provenance import provenance_answer
 from generation.providers import find_provider
 from generation.providers.signatures import BadSignature
@@ -169,20 +170,22 @@ class VideoJobEvents(ApiView):
         )
 
 
-class GetVideoJobs(ApiView):
+class GetJobs(ApiView):
+    """The user's jobs of every kind."""
+
+    # Only the jobs of this queue; None for all.
+    queue: str | None = None
+
     def get(self, request: Request) -> Response:
         limit, offset, cursor = page_limits(request)
-        status = request.query_params.get("status")
-        if status is not None and status not in JobStatus.values:
-            options = ", ".join(JobStatus.values)
-            problem = _("Must be one of %(options)s.") % {"options": options}
-            raise InvalidInput(fields={"status": [problem]})
         jobs = queries.list_jobs(
             user_id=self.caller.user_id,
             limit=limit + 1,
             offset=offset,
             after=cursor,
-            status=status,
+            status=_query_choice(request, "status", JobStatus.values),
+            kind=_query_choice(request, "kind", ModelKind.values),
+            queue=self.queue,
         )
         page = jobs[:limit]
         return Response(
@@ -191,6 +194,19 @@ class GetVideoJobs(ApiView):
                 "next_cursor": next_cursor(page[-1].id if len(jobs) > limit else None),
             }
         )
+
+
+class GetVideoJobs(GetJobs):
+    queue = VIDEOS
+
+
+def _query_choice(request: Request, name: str, options: list[str]) -> str | None:
+    """A value of the query string, None if it is omitted. Raises InvalidInput."""
+    value = request.query_params.get(name)
+    if value is not None and value not in options:
+        problem = _("Must be one of %(options)s.") % {"options": ", ".join(options)}
+        raise InvalidInput(fields={name: [problem]})
+    return value
 
 
 class GetProvenance(ApiView):

@@ -90,7 +90,7 @@ def create_job(
                 "settings": json.dumps(order.settings),
                 "credits": sale.credits,
                 "price_usd": sale.price_usd,
-                "queue": order.model.queue,
+                "queue": order.model.kind.queue,
                 "deadline_at": now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS),
                 "request_id": request_id.current() or "",
                 "operation": attempt.operation,

@@ -28,7 +28,7 @@ from generation.errors import (
     ProviderUnavailable,
     StorageUnavailable,
 )
-from generation.models import JobStatus
+from generation.models import JobStatus, ModelKind
 from generation.provenance import ProvenanceAnswer
 from generation.serializers import (
     CancelledAnswer,
@@ -91,6 +91,32 @@ STATUS = {
     "completed_at": "2026-11-21T05:17:19Z",
     "ai_generated": True,
 }
+JOBS = {
+    "jobs": [
+        {
+            "job_id": JOB,
+            "kind": "text-to-video",
+            "prompt": "a red balloon",
+            "model_name": "Sora 2",
+            "credits_used": 4,
+            "status": "completed",
+            "video_url": VIDEO_URL,
+            "thumbnail_url": IMAGE_URL,
+            "created_at": "2026-11-21T05:17:16Z",
+            "completed_at": "2026-11-21T05:17:19Z",
+            "error": None,
+            "ai_generated": True,
+        }
+    ],
+    "next_cursor": None,
+}
+JOB_FILTERS = (
+    *PAGE,
+    query("status", {"type": "string", "enum": JobStatus.values}, "Only jobs of this status."),
+    query(
+        "kind", {"type": "string", "enum": ModelKind.values}, "Only jobs of models of this kind."
+    ),
+)
 UPLOAD = {
     "upload_id": "01a1fc89-91ea-73fa-8415-4b583de90bfd",
     "image_url": IMAGE_URL,
@@ -248,35 +274,21 @@ OPERATIONS: Operations = {
         response_example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
         refusals=(NotFound,),
     ),
+    api.GetJobs: Operation(
+        tag=Tag.GENERATION,
+        summary="List the user's jobs of every kind",
+        text="Newest first.",
+        parameters=JOB_FILTERS,
+        response=JobsAnswer,
+        response_example=JOBS,
+    ),
     api.GetVideoJobs: Operation(
         tag=Tag.GENERATION,
-        summary="List the user's jobs",
-        text="Newest first.",
-        parameters=(
-            *PAGE,
-            query(
-                "status", {"type": "string", "enum": JobStatus.values}, "Only jobs of this status."
-            ),
-        ),
+        summary="List the user's video jobs",
+        text="Newest first. `get-jobs` lists the images too.",
+        parameters=JOB_FILTERS,
         response=JobsAnswer,
-        response_example={
-            "jobs": [
-                {
-                    "job_id": JOB,
-                    "prompt": "a red balloon",
-                    "model_name": "Sora 2",
-                    "credits_used": 4,
-                    "status": "completed",
-                    "video_url": VIDEO_URL,
-                    "thumbnail_url": IMAGE_URL,
-                    "created_at": "2026-11-21T05:17:16Z",
-                    "completed_at": "2026-11-21T05:17:19Z",
-                    "error": None,
-                    "ai_generated": True,
-                }
-            ],
-            "next_cursor": None,
-        },
+        response_example=JOBS,
     ),
     api.GetProvenance: Operation(
         tag=Tag.GENERATION,

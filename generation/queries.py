@@ -16,10 +16,22 @@ MAX_QUEUE_POSITION = 1000
 
 
 def list_jobs(
-    *, user_id: UUID, limit: int, offset: int, after: UUID | None, status: str | None
+    *,
+    user_id: UUID,
+    limit: int,
+    offset: int,
+    after: UUID | None,
+    status: str | None,
+    kind: str | None = None,
+    queue: str | None = None,
 ) -> list[Job]:
-    """The user's jobs, newest first, each with its model, after the id `after`."""
+    """The user's jobs, newest first, each with its model, after the id `after`. `queue`: only
+    videos, or only images."""
     jobs = Job.objects.owned_by(user_id).select_related("model").order_by("-id")
+    if queue:
+        jobs = jobs.filter(queue=queue)
+    if kind:
+        jobs = jobs.filter(model__kind=kind)
     if status:
         jobs = jobs.filter(status=status)
     if after is not None:

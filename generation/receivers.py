@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import F, Func, JSONField
 from django.db.models.functions import Coalesce
 
 from accounts import queries as account_queries
 from accounts.signals import account_deleted, person_returned, users_merged
 from generation.due_work import CANCEL_JOBS, DELETE_ACCOUNT_MEDIA
 from generation.models import (
+    NEGATIVE_PROMPT,
     AccountMediaDeletion,
     Job,
     ProviderRequest,
@@ -22,6 +23,13 @@ from generation.models import (
     Violation,
 )
 from generation.uploads import retention
+
+
+class _WithoutNegativePrompt(Func):
+    """The settings of a job without the text that the user wrote."""
+
+    template = f"%(expressions)s - '{NEGATIVE_PROMPT}'::text"
+    output_field = JSONField()
 
 
 def connect() -> None:
@@ -58,6 +66,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
     jobs.update(
         deleted_at=Coalesce(F("deleted_at"), now),
         prompt="",
+        settings=_WithoutNegativePrompt("settings"),
         upload=None,
         media_name="",
         thumbnail_name="",

@@ -14,7 +14,7 @@ from rest_framework import serializers
 
 from generation import media, queries
 from generation.catalogue.orders import FEE_HELP, SETTINGS_HELP
-from generation.models import Job, JobStatus, Quote
+from generation.models import Job, JobStatus, ModelKind, Quote
 from generation.provenance import AI_GENERATED_HELP
 from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
@@ -65,14 +65,38 @@ class Eta(serializers.Serializer):
     high = serializers.IntegerField(min_value=0, help_text="Seconds, 90th percentile.")
 
 
+class ImageAnswer(serializers.Serializer):
+    image_url = serializers.CharField()
+    thumbnail_url = serializers.CharField()
+
+
+VIDEO_URL_HELP = "Null for an image job: its files are in `images`."
+
+
+def _images_field() -> serializers.Serializer:
+    return ImageAnswer(
+        many=True, required=False, help_text="Only for an image job: its files so far."
+    )
+
+
+def _file_fields(job: Job) -> dict[str, Any]:
+    """The signed URLs of a job's files."""
+    url, thumbnail_url = media.signed_url(job.media_name), media.signed_url(job.thumbnail_name)
+    if job.media_kind == "video":
+        return {"video_url": url, "thumbnail_url": thumbnail_url}
+    images = [{"image_url": url, "thumbnail_url": thumbnail_url}] if url else []
+    return {"video_url": None, "thumbnail_url": thumbnail_url, "images": images}
+
+
 class JobStatusAnswer(serializers.Serializer):
     job_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
     progress = serializers.IntegerField(min_value=0, max_value=100)
     queue_position = serializers.IntegerField(allow_null=True, min_value=0)
     eta_seconds = Eta(allow_null=True)
-    video_url = serializers.CharField(allow_null=True)
+    video_url = serializers.CharField(allow_null=True, help_text=VIDEO_URL_HELP)
     thumbnail_url = serializers.CharField(allow_null=True)
+    images = _images_field()
     credits_used = serializers.IntegerField(min_value=1)
     refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
     credits_refunded = serializers.IntegerField(
@@ -94,8 +118,7 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
         "progress": queries.progress(job, now=now),
         "queue_position": queries.queue_position(job),
         "eta_seconds": {"low": eta.low, "high": eta.high} if eta else None,
-        "video_url": media.signed_url(job.media_name),
-        "thumbnail_url": media.signed_url(job.thumbnail_name),
+        **_file_fields(job),
         "credits_used": job.credits,
         **refund_fields(job),
         "error": _error(job),
@@ -114,12 +137,14 @@ def poll_after_seconds(job: Job, *, now: datetime) -> int:
 
 class JobInHistory(serializers.Serializer):
     job_id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=ModelKind.choices)
     prompt = serializers.CharField(allow_blank=True)
     model_name = serializers.CharField()
     credits_used = serializers.IntegerField(min_value=1)
     status = serializers.ChoiceField(choices=JobStatus.choices)
-    video_url = serializers.CharField(allow_null=True)
+    video_url = serializers.CharField(allow_null=True, help_text=VIDEO_URL_HELP)
     thumbnail_url = serializers.CharField(allow_null=True)
+    images = _images_field()
     created_at = serializers.DateTimeField()
     completed_at = serializers.DateTimeField(allow_null=True)
     error = JobError(allow_null=True)
@@ -132,15 +157,15 @@ class JobsAnswer(serializers.Serializer):
 
 
 def history_item(job: Job) -> dict[str, Any]:
-    """One job of get-video-jobs."""
+    """One job of get-video-jobs and get-jobs."""
     return {
         "job_id": job.id,
+        "kind": job.model.kind,
         "prompt": job.prompt,
         "model_name": job.model.name,
         "credits_used": job.credits,
         "status": job.status,
-        "video_url": media.signed_url(job.media_name),
-        "thumbnail_url": media.signed_url(job.thumbnail_name),
+        **_file_fields(job),
         "created_at": iso(job.created_at),
         "completed_at": iso(job.completed_at),
         "error": _error(job),

@@ -27,7 +27,15 @@ from generation.due_work import CANCEL_JOBS, SUBMIT_JOBS
 from generation.job_creation import Sale, create_job
 from generation.lifecycle import cancel as cancelling
 from generation.lifecycle import settle
-from generation.models import Job, JobStatus, Maintenance, ProviderRequest, Quote, Stage
+from generation.models import (
+    NEGATIVE_PROMPT,
+    Job,
+    JobStatus,
+    Maintenance,
+    ProviderRequest,
+    Quote,
+    Stage,
+)
 from generation.moderation import screening
 from generation.uploads import ingest, retention
 from rendio.common import db
@@ -179,8 +187,8 @@ def _charge_and_create_job(
         answer = create_job(attempt, order, sale, wallet=wallet, now=now)
         if answer is None:
             return None
-        SUBMIT_JOBS.wake_workers(queue=order.model.queue)
-    metrics.jobs_ordered.labels(order.model.queue).inc()
+        SUBMIT_JOBS.wake_workers(queue=order.model.kind.queue)
+    metrics.jobs_ordered.labels(order.model.kind.queue).inc()
     logger.info("video_generation_started", job_id=answer.body["job_id"], credits=sale.credits)
     return answer
 
@@ -268,9 +276,11 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         upload_id, job.upload_id = job.upload_id, None
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = job.original_name = ""
+        job.settings.pop(NEGATIVE_PROMPT, None)
         job.save(
             update_fields=[
-                "deleted_at", "prompt", "upload", "media_name", "thumbnail_name", "original_name",
+                "deleted_at", "prompt", "settings", "upload", "media_name", "thumbnail_name",
+                "original_name",
             ]
         )  # fmt: skip
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")

@@ -67,7 +67,7 @@ class _Subscription:
 def _comparable_fields(body: Body) -> tuple[Any, ...]:
     """Fields whose change sends an event. Remaining seconds and URL signatures do not."""
     names = ("status", "progress", "queue_position", "refunded")
-    return (*(body[name] for name in names), bool(body["video_url"]))
+    return (*(body[name] for name in names), bool(body["thumbnail_url"]))
 
 
 class _Broadcaster:

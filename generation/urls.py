@@ -13,6 +13,7 @@ urlpatterns = [
     path("generate-video", api.GenerateVideo.as_view()),
     path("get-video-status", api.GetVideoStatus.as_view()),
     path("video-jobs/<str:job_id>/events", api.VideoJobEvents.as_view()),
+    path("get-jobs", api.GetJobs.as_view()),
     path("get-video-jobs", api.GetVideoJobs.as_view()),
     path("cancel-video-job", api.CancelVideoJob.as_view()),
     path("retry-video-job", api.RetryVideoJob.as_view()),

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from generation.catalogue import pricing
+from generation.catalogue import pricing, setting_rules
 from generation.catalogue.cache import DEFAULT_RUN_SECONDS
 
 MAX_PRODUCT_CREDITS = 100_000
@@ -87,7 +87,8 @@ def _excessive_price_changes(baseline: dict[str, Any], after: dict[str, Any]) ->
         if number == MAX_COMBINATIONS:
             return ["There are too many settings to compare the prices of."]
         if any(
-            value not in baseline["settings"][name]["allowed"] for name, value in chosen.items()
+            value not in setting_rules.options(baseline["settings"][name])
+            for name, value in chosen.items()
         ):
             return ["The settings allow more than before."]
         if problem := _excessive_change(_price(baseline, chosen), _price(after, chosen)):
@@ -106,7 +107,7 @@ def _combinations(baseline: dict[str, Any], after: dict[str, Any]) -> Iterator[d
         or name in after["multipliers"]
         or rule != baseline["settings"][name]
     }
-    for values in itertools.product(*[rule["allowed"] for rule in rules.values()]):
+    for values in itertools.product(*map(setting_rules.options, rules.values())):
         yield dict(zip(rules, values, strict=True))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from generation.catalogue import routing
+from generation.catalogue import routing, setting_rules
 from generation.catalogue.specs import ModelSpec, RouteSpec
 
 # Combinations of settings that are shown, at most.
@@ -55,13 +55,13 @@ def _choices(*models: ModelSpec) -> Iterator[dict[str, Any]]:
         priced_settings |= model.multipliers.keys()
         for route in model.routes:
             priced_settings |= route.cost_multipliers.keys() | route.limits.keys()
-    rules = models[0].settings
-    values = [
-        rule["allowed"] if name in priced_settings else [rule["default"]]
-        for name, rule in rules.items()
-    ]
-    for chosen in itertools.product(*values):
-        yield dict(zip(rules, chosen, strict=True))
+    choices = {
+        name: rule["allowed"] if name in priced_settings else [rule["default"]]
+        for name, rule in models[0].settings.items()
+        if setting_rules.is_choice(rule)
+    }
+    for chosen in itertools.product(*choices.values()):
+        yield dict(zip(choices, chosen, strict=True))
 
 
 def _row(now: ModelSpec, repriced: ModelSpec, chosen: dict[str, Any]) -> Row:
@@ -69,6 +69,6 @@ def _row(now: ModelSpec, repriced: ModelSpec, chosen: dict[str, Any]) -> Row:
     margins = [
         Margin(route, route.cost(chosen), routing.margin_percent(route, chosen, credits))
         for route in repriced.routes
-        if all(chosen.get(name) in allowed for name, allowed in route.limits.items())
+        if route.supports(chosen, images=repriced.kind.images)
     ]
     return Row(chosen, now.price(chosen).credits, credits, margins)

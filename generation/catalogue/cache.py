@@ -20,7 +20,7 @@ from generation.catalogue.availability import Availability
 from generation.catalogue.responses import model_answer, theme_answer
 from generation.catalogue.specs import ModelSpec, RouteSpec, ThemeSpec, to_spec
 from generation.errors import InvalidModel
-from generation.models import GenerationModel, Theme
+from generation.models import GenerationModel, ModelKind, Theme, Tier
 from rendio.common.text.collation import sort_key
 from rendio.common.ttl_cache import ttl_cache
 
@@ -58,14 +58,27 @@ class Catalogue:
             raise InvalidModel from None
 
     def default_model(self) -> ModelSpec:
-        """The default model, else one without an image. Raises InvalidModel if none is left."""
+        """The default model, else one for videos from text. Raises InvalidModel if none is left."""
         for model in self.models.values():
             if model.is_default:
                 return model
         for model in self.models.values():
-            if not model.needs_image:
+            if model.kind.name == ModelKind.TEXT_TO_VIDEO:
                 return model
         raise InvalidModel
+
+    def model_of(self, kind: ModelKind, tier: str) -> ModelSpec:
+        """The first model of this kind and tier. Raises InvalidModel.
+
+        Without a tier: of the standard tier, else of any.
+        """
+        models = [model for model in self.models.values() if model.kind.name == kind]
+        wanted = [model for model in models if model.tier == (tier or Tier.STANDARD)]
+        if not wanted and not tier:
+            wanted = models
+        if not wanted:
+            raise InvalidModel
+        return wanted[0]
 
 
 @ttl_cache(lambda: settings.CATALOGUE_CACHE_SECONDS)

@@ -10,15 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import TextChoices
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from generation import media
 from generation.catalogue.cache import Catalogue
 from generation.catalogue.pricing import Price
-from generation.catalogue.specs import ModelSpec
-from generation.errors import InvalidPrompt
-from generation.models import Job, JobStatus, Upload
+from generation.catalogue.specs import ModelSpec, ThemeSpec
+from generation.errors import InvalidModel, InvalidPrompt
+from generation.models import Job, JobStatus, ModelKind, Tier, Upload
+from generation.providers.base import MediaKind
 from rendio.common.errors import InvalidInput
 from rendio.common.outbound import http
 from rendio.common.text.visible_text import has_visible
@@ -59,8 +61,32 @@ def _read_settings(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
+def _choice(choices: type[TextChoices], help_text: str) -> BodyField[str]:
+    """One of the values, "" if the field is omitted. Raises InvalidInput."""
+
+    def read(value: Any, name: str) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str) or value not in choices.values:
+            options = ", ".join(choices.values)
+            raise InvalidInput(
+                fields={name: [_("Must be one of %(options)s.") % {"options": options}]}
+            )
+        return value
+
+    return BodyField(
+        read,
+        serializers.ChoiceField(
+            choices=choices.choices,
+            required=False,
+            help_text=help_text,
+        ),
+    )
+
+
 class SettingsBody(serializers.Serializer):
-    """Defaults to the theme's settings, then the model's. Unknown settings are refused.
+    """Defaults to the theme's settings, then the model's. Settings that the model does not have
+    are refused.
 
     `auto` as a resolution or an aspect ratio means the default, unless the model lists `auto` as a
     value. The response states the settings that apply.
@@ -70,12 +96,28 @@ class SettingsBody(serializers.Serializer):
     duration = serializers.IntegerField(required=False, allow_null=True, help_text="Seconds.")
     resolution = StrictCharField(required=False, allow_null=True)
     aspect_ratio = StrictCharField(required=False, allow_null=True)
+    num_outputs = serializers.IntegerField(
+        required=False, allow_null=True, help_text="How many images. The price is for each."
+    )
+    seed = serializers.IntegerField(
+        required=False, allow_null=True, help_text="The same seed and prompt give a similar image."
+    )
+    negative_prompt = StrictCharField(
+        required=False, allow_null=True, help_text="What the image should not show."
+    )
 
 
 class OrderBody(Body):
     """The body of quote-video."""
 
-    model_id = optional_id("Defaults to the theme's model, then the default model.")
+    model_id = optional_id(
+        "Defaults to the theme's model, then the first model of `kind` and `tier`, then the "
+        "default model."
+    )
+    kind = _choice(
+        ModelKind, "Only without `model_id` and `theme_id`. With a `tier`: text-to-image."
+    )
+    tier = _choice(Tier, "Only without `model_id` and `theme_id`. Defaults to standard.")
     theme_id = optional_id()
     prompt = BodyField(
         _read_prompt,
@@ -121,19 +163,17 @@ class Order:
     retry_of: UUID | None = None  # the failed job that this order repeats
 
 
-def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
-    """Parse the body of generate-video or quote-video, and price the order.
+def parse_order(
+    body: dict[str, Any], catalogue: Catalogue, *, media: MediaKind | None = None
+) -> Order:
+    """Parse the body of an order or of quote-video, and price the order.
 
-    Raises InvalidModel, InvalidPrompt, and InvalidInput with the invalid fields.
+    `media` limits the models to those that make videos or images. Raises InvalidModel,
+    InvalidPrompt, and InvalidInput with the invalid fields.
     """
     theme_id = GenerateBody.theme_id.parse(body)
     theme = catalogue.theme(theme_id) if theme_id else None
-    if model_id := GenerateBody.model_id.parse(body):
-        model = catalogue.model(model_id)
-    elif theme:
-        model = catalogue.model(theme.model_id)
-    else:
-        model = catalogue.default_model()
+    model = _parse_model(body, theme, catalogue, media)
     asked = GenerateBody.settings.parse(body)
     defaults = theme.default_settings if theme and theme.model_id == model.id else {}
     chosen = model.resolve_settings(asked, defaults=defaults)
@@ -141,7 +181,7 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
     if prompt is None and theme:
         prompt = theme.default_prompt
     prompt = parse_prompt(prompt or "")
-    upload_id, external_image_url = _parse_image(body) if model.needs_image else (None, "")
+    upload_id, external_image_url = _parse_image(body) if model.kind.images else (None, "")
     return Order(
         model=model,
         theme_id=theme.id if theme else None,
@@ -152,6 +192,30 @@ def parse_order(body: dict[str, Any], catalogue: Catalogue) -> Order:
         external_image_url=external_image_url,
         quote_id=GenerateBody.quote_id.parse(body),
     )
+
+
+def _parse_model(
+    body: dict[str, Any], theme: ThemeSpec | None, catalogue: Catalogue, media: MediaKind | None
+) -> ModelSpec:
+    """Raises InvalidModel, and InvalidInput for a kind or tier beside a model or theme."""
+    kind, tier = GenerateBody.kind.parse(body), GenerateBody.tier.parse(body)
+    model_id = GenerateBody.model_id.parse(body)
+    if (kind or tier) and (model_id or theme):
+        problem = _("Only without a model and a theme.")
+        raise InvalidInput(
+            fields={name: [problem] for name, value in (("kind", kind), ("tier", tier)) if value}
+        )
+    if model_id:
+        model = catalogue.model(model_id)
+    elif theme:
+        model = catalogue.model(theme.model_id)
+    elif kind or tier or media == "image":
+        model = catalogue.model_of(ModelKind(kind or ModelKind.TEXT_TO_IMAGE), tier)
+    else:
+        model = catalogue.default_model()
+    if media and model.kind.media != media:
+        raise InvalidModel
+    return model
 
 
 def order_from_job(job: Job, catalogue: Catalogue) -> Order:

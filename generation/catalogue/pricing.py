@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from generation.catalogue.kinds import num_outputs
 from generation.models import CostUnit, PricingType
 
 # The base price of a `duration` model is for this many seconds.
@@ -16,6 +17,9 @@ BASE_PRICE_SECONDS = 4
 
 @dataclass(frozen=True)
 class Price:
+    """The price of an order. Each of its outputs has the same whole number of credits, so that the
+    share of a missing output can be refunded."""
+
     usd: Decimal
     credits: int
 
@@ -33,7 +37,8 @@ def price(
         usd = usd * Decimal(chosen["duration"]) / BASE_PRICE_SECONDS
     elif pricing_type == PricingType.VARIABLE:
         usd = _apply_multipliers(usd, multipliers, chosen)
-    return Price(usd=usd, credits=to_credits(usd))
+    outputs = num_outputs(chosen)
+    return Price(usd=usd * outputs, credits=to_credits(usd) * outputs)
 
 
 def to_credits(usd: Decimal) -> int:
@@ -49,8 +54,8 @@ def cost_usd(
     multipliers: dict[str, dict[str, Any]],
     chosen: dict[str, Any],
 ) -> Decimal:
-    """The provider's price for one generation."""
-    cost = _apply_multipliers(unit_cost_usd, multipliers, chosen)
+    """The provider's price for one generation with all its outputs."""
+    cost = _apply_multipliers(unit_cost_usd, multipliers, chosen) * num_outputs(chosen)
     if unit == CostUnit.SECOND:
         return cost * Decimal(chosen.get("duration", BASE_PRICE_SECONDS))
     return cost

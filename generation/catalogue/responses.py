@@ -6,8 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from generation.catalogue.setting_rules import is_choice
 from generation.catalogue.specs import ModelSpec, ThemeSpec
-from generation.models import ModelKind, PricingType
+from generation.models import ModelKind, PricingType, Tier
 
 
 class ModelAnswer(serializers.Serializer):
@@ -15,6 +16,9 @@ class ModelAnswer(serializers.Serializer):
     name = serializers.CharField()
     category = serializers.CharField()
     kind = serializers.ChoiceField(choices=ModelKind.choices)
+    tier = serializers.ChoiceField(
+        choices=Tier.choices, required=False, help_text="The quality of an image model."
+    )
     description = serializers.CharField(allow_blank=True)
     provider = serializers.CharField()
     is_featured = serializers.BooleanField()
@@ -26,6 +30,12 @@ class ModelAnswer(serializers.Serializer):
     settings = serializers.DictField(
         child=serializers.DictField(), help_text="`{allowed: […], default: …}` by setting."
     )
+    optional_settings = serializers.DictField(
+        child=serializers.DictField(),
+        required=False,
+        help_text="Settings without a default, by name: whole numbers as `{minimum, maximum}`, "
+        "texts as `{max_length}`.",
+    )
     multipliers = serializers.DictField(
         child=serializers.DictField(child=serializers.FloatField()),
         required=False,
@@ -34,11 +44,11 @@ class ModelAnswer(serializers.Serializer):
 
 
 def model_answer(model: ModelSpec) -> dict[str, Any]:
-    answer = {
+    answer: dict[str, Any] = {
         "id": model.id,
         "name": model.name,
         "category": model.category,
-        "kind": model.kind,
+        "kind": model.kind.name,
         "description": model.description,
         "provider": model.routes[0].provider,
         "is_featured": model.is_featured,
@@ -46,9 +56,15 @@ def model_answer(model: ModelSpec) -> dict[str, Any]:
         "pricing_type": model.pricing_type,
         "base_price": float(model.base_price_usd),
         "min_credits": model.lowest_credits(),
-        "required_fields": model.required_fields,
-        "settings": model.settings,
+        "required_fields": model.kind.required_fields,
+        "settings": {name: rule for name, rule in model.settings.items() if is_choice(rule)},
     }
+    if model.tier:
+        answer["tier"] = model.tier
+    if len(answer["settings"]) < len(model.settings):
+        answer["optional_settings"] = {
+            name: rule for name, rule in model.settings.items() if not is_choice(rule)
+        }
     if model.multipliers:
         answer["multipliers"] = {
             name: {value: float(factor) for value, factor in factors.items()}

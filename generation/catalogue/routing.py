@@ -42,7 +42,7 @@ def untried_routes(job: Job) -> list[RouteSpec]:
     left = _usable_routes(
         cache.get_routes(job.model_id),
         chosen=job.settings,
-        needs_image=job.upload_id is not None,
+        images=("image_url",) if job.upload_id else (),
         credits=job.credits,
     )
     tried = {UUID(route_id) for route_id in job.tried_routes}
@@ -62,7 +62,7 @@ def require_available(order: Order, *, now: datetime) -> None:
     routes = _usable_routes(
         order.model.routes,
         chosen=order.settings,
-        needs_image=order.model.needs_image,
+        images=order.model.kind.images,
         credits=order.price.credits,
     )
     if wait_seconds := _wait_seconds(routes, now=now):
@@ -77,12 +77,12 @@ def _wait_seconds(routes: Iterable[RouteSpec], *, now: datetime) -> int:
 
 
 def _usable_routes(
-    routes: Sequence[RouteSpec], *, chosen: dict[str, Any], needs_image: bool, credits: int
+    routes: Sequence[RouteSpec], *, chosen: dict[str, Any], images: tuple[str, ...], credits: int
 ) -> list[RouteSpec]:
     first = min((route.position for route in routes), default=0)
 
     def fits(route: RouteSpec) -> bool:
-        return _supports(route, chosen, needs_image=needs_image) and (
+        return route.supports(chosen, images=images) and (
             route.position == first or margin_percent(route, chosen, credits) >= _margin_floor()
         )
 
@@ -98,17 +98,9 @@ def _is_usable(route: RouteSpec, fits: Callable[[RouteSpec], bool]) -> bool:
         return False
 
 
-def _supports(route: RouteSpec, chosen: dict[str, Any], *, needs_image: bool) -> bool:
-    if needs_image and "image_url" not in route.parameters:
-        return False
-    return all(chosen.get(name) in allowed for name, allowed in route.limits.items())
-
-
 def max_cost_usd(model: ModelSpec, chosen: dict[str, Any], *, credits: int) -> Decimal:
     """The highest cost of the order on any usable route, 0 without a usable route."""
-    routes = _usable_routes(
-        model.routes, chosen=chosen, needs_image=model.needs_image, credits=credits
-    )
+    routes = _usable_routes(model.routes, chosen=chosen, images=model.kind.images, credits=credits)
     return max((route.cost(chosen) for route in routes), default=Decimal(0))
 
 

@@ -10,13 +10,16 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from generation.catalogue import pricing
-from generation.models import GenerationModel, ModelKind
+from generation.catalogue import pricing, setting_rules
+from generation.catalogue.kinds import KINDS, NUM_OUTPUTS, Kind, num_outputs
+from generation.models import NEGATIVE_PROMPT, GenerationModel, ModelKind
 from generation.providers import find_provider
 from rendio.common.errors import InvalidInput
 
 AUTO = "auto"
 AUTO_SETTINGS = frozenset({"resolution", "aspect_ratio"})
+# A route that cannot pass these on does not take an order that has them.
+ROUTE_MUST_PASS = ("seed", NEGATIVE_PROMPT)
 # Limits for the unknown settings that an error message names: how many, and characters of each.
 MAX_UNKNOWN_SETTINGS, MAX_SETTING_NAME = 20, 40
 
@@ -31,18 +34,30 @@ class RouteSpec:
     cost_usd: Decimal
     cost_unit: str
     cost_multipliers: dict[str, dict[str, Any]]
-    parameters: dict[str, dict[str, str]]
+    parameters: dict[str, dict[str, Any]]
     constants: dict[str, Any]
     limits: dict[str, list[Any]]
 
     def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The provider's request body: Sora expects the duration 8, Veo "8s"."""
+        """The provider's request body: Sora expects the duration 8, Veo "8s"; one model the aspect
+        ratio "1:1", another an object with width and height."""
         body = dict(self.constants)
         for name, mapping in self.parameters.items():
             if (value := inputs.get(name)) not in (None, ""):
                 form = mapping.get("format")
-                body[mapping.get("name", name)] = form.format(value) if form else value
+                body[mapping.get("name", name)] = (
+                    form.format(value) if form else mapping.get("values", {}).get(str(value), value)
+                )
         return body
+
+    def supports(self, chosen: dict[str, Any], *, images: tuple[str, ...]) -> bool:
+        """Whether the provider can be asked for these settings, with these source images."""
+        required = [*images, *(name for name in ROUTE_MUST_PASS if name in chosen)]
+        if num_outputs(chosen) > 1:
+            required.append(NUM_OUTPUTS)
+        return all(name in self.parameters for name in required) and all(
+            chosen.get(name) in allowed for name, allowed in self.limits.items()
+        )
 
     def cost(self, chosen: dict[str, Any]) -> Decimal:
         return pricing.cost_usd(
@@ -58,7 +73,8 @@ class ModelSpec:
     id: UUID
     name: str
     category: str
-    kind: str
+    kind: Kind
+    tier: str
     description: str
     thumbnail_url: str
     is_featured: bool
@@ -75,40 +91,27 @@ class ModelSpec:
         """Providers that may receive a user's prompt."""
         return frozenset(route.provider for route in self.routes)
 
-    @property
-    def needs_image(self) -> bool:
-        return self.kind == ModelKind.IMAGE_TO_VIDEO
-
-    @property
-    def required_fields(self) -> list[str]:
-        return ["prompt", "image_url"] if self.needs_image else ["prompt"]
-
-    @property
-    def queue(self) -> str:
-        """The Celery queue. Images are quick and must not wait behind videos."""
-        return "medium" if self.kind == ModelKind.TEXT_TO_IMAGE else "low"
-
     def resolve_settings(
         self, asked: dict[str, Any], *, defaults: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """The requested settings, with a theme's `defaults` and then the model's for the rest.
 
-        None means unset. "auto" as a resolution or an aspect ratio also means unset, unless the
-        model lists "auto" as a value: older apps send "auto" to every model. Raises InvalidInput
-        for an unknown setting and for a value that is not allowed.
+        A setting without a default is left out if it is not set. None means unset. "auto" as a
+        resolution or an aspect ratio also means unset, unless the model lists "auto" as a value:
+        older apps send "auto" to every model. Raises InvalidInput for an unknown setting and for a
+        value that is not allowed.
         """
         asked = {name: value for name, value in asked.items() if not self._is_unset(name, value)}
         problems = self._unknown_setting_errors(asked)
         chosen = {}
         for name, rule in self.settings.items():
-            value = asked.get(name, (defaults or {}).get(name, rule["default"]))
-            # 4 == 4.0 == True in Python: the type is part of the value here.
-            if any(type(value) is type(option) and value == option for option in rule["allowed"]):
+            value = asked.get(name, (defaults or {}).get(name, rule.get("default")))
+            if value is None:
+                continue
+            if setting_rules.is_allowed(rule, value):
                 chosen[name] = value
             else:
-                options = ", ".join(str(option) for option in rule["allowed"])
-                problem = _("Must be one of %(options)s.") % {"options": options}
-                problems[f"settings.{name}"] = [problem]
+                problems[f"settings.{name}"] = [setting_rules.problem(rule)]
         if problems:
             raise InvalidInput(fields=problems)
         return chosen
@@ -116,7 +119,7 @@ class ModelSpec:
     def _is_unset(self, name: str, value: Any) -> bool:
         if value is None:
             return True
-        listed = self.settings[name]["allowed"] if name in self.settings else []
+        listed = setting_rules.options(self.settings.get(name, {}))
         return name in AUTO_SETTINGS and value == AUTO and AUTO not in listed
 
     def _unknown_setting_errors(self, asked: dict[str, Any]) -> dict[str, list[str]]:
@@ -140,10 +143,14 @@ class ModelSpec:
 
     def lowest_credits(self) -> int:
         """The price of the cheapest combination of settings."""
-        options = [rule["allowed"] for rule in self.settings.values()]
+        choices = {
+            name: rule["allowed"]
+            for name, rule in self.settings.items()
+            if setting_rules.is_choice(rule)
+        }
         return min(
-            self.price(dict(zip(self.settings, chosen, strict=True))).credits
-            for chosen in itertools.product(*options)
+            self.price(dict(zip(choices, chosen, strict=True))).credits
+            for chosen in itertools.product(*choices.values())
         )
 
 
@@ -165,7 +172,8 @@ def to_spec(row: GenerationModel) -> ModelSpec:
         id=row.id,
         name=row.name,
         category=row.category,
-        kind=row.kind,
+        kind=KINDS[ModelKind(row.kind)],
+        tier=row.tier,
         description=row.description,
         thumbnail_url=row.thumbnail_url,
         is_featured=row.is_featured,

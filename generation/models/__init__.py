@@ -14,10 +14,12 @@ from generation.models.catalogue import (
     ProviderRoute,
     Quote,
     Theme,
+    Tier,
 )
 from generation.models.files import FileDeletion, Upload
 from generation.models.jobs import (
     IN_FLIGHT,
+    NEGATIVE_PROMPT,
     PROGRESS_QUEUED,
     PROGRESS_RUNNING,
     PROGRESS_STORING,
@@ -48,6 +50,7 @@ __all__ = [
     "IN_FLIGHT",
     "LIVE_STATES",
     "MAINTENANCE_ID",
+    "NEGATIVE_PROMPT",
     "OPEN_STATES",
     "PROGRESS_QUEUED",
     "PROGRESS_RUNNING",
@@ -77,6 +80,7 @@ __all__ = [
     "SpendDay",
     "Stage",
     "Theme",
+    "Tier",
     "Upload",
     "Violation",
     "WebhookDelivery",

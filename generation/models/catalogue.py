@@ -20,7 +20,16 @@ class ModelKind(models.TextChoices):
     TEXT_TO_IMAGE = "text-to-image", "Text to image"
 
 
+class Tier(models.TextChoices):
+    """The quality of an image model."""
+
+    BASIC = "basic"
+    STANDARD = "standard"
+    HIGH = "high"
+
+
 class PricingType(models.TextChoices):
+    # Of one output. An order of several outputs costs this times their number.
     FIXED = "fixed"  # the base price
     DURATION = "duration"  # the base price for each 4 seconds
     VARIABLE = "variable"  # the base price times the model's multipliers
@@ -33,6 +42,14 @@ class GenerationModel(models.Model):
     name = models.CharField(max_length=80, unique=True)
     category = models.CharField(max_length=40)
     kind = models.CharField(max_length=20, choices=ModelKind.choices)
+    tier = models.CharField(
+        max_length=10,
+        choices=Tier.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Quality of an image model. Orders without a model choose by kind and tier.",
+    )
     description = models.TextField(blank=True)
     thumbnail_url = models.URLField("thumbnail URL", blank=True)
     is_available = models.BooleanField("available", default=True)
@@ -44,7 +61,9 @@ class GenerationModel(models.Model):
         default=dict, blank=True, help_text='{"resolution": {"1080p": "1.5"}, …}'
     )
     settings = models.JSONField(
-        default=dict, help_text='{"duration": {"allowed": [4, 8], "default": 4}, …}'
+        default=dict,
+        help_text='{"duration": {"allowed": [4, 8], "default": 4}, …}, and without a default '
+        '{"seed": {"minimum": 0, "maximum": 2147483647}, "negative_prompt": {"max_length": 500}}',
     )
     run_deadline_seconds = models.PositiveIntegerField(
         "run deadline (seconds)",
@@ -104,7 +123,8 @@ class ProviderRoute(models.Model):
     )
     parameters = models.JSONField(
         help_text="The provider's names of our settings, such as "
-        '{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}}'
+        '{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}, '
+        '"aspect_ratio": {"name": "image_size", "values": {"1:1": "square_hd"}}}'
     )
     constants = models.JSONField(
         default=dict, blank=True, help_text="Sent to the provider unchanged."

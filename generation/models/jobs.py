@@ -52,6 +52,10 @@ PROGRESS_QUEUED, PROGRESS_RUNNING, PROGRESS_STORING = 5, 10, 95
 IN_FLIGHT = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 
 
+# The name of the setting that is a text of the user.
+NEGATIVE_PROMPT = "negative_prompt"
+
+
 class JobQuerySet(OwnedQuerySet["Job"]):
     def owned_by(self, user_id: UUID) -> Self:
         """The user's jobs that are not deleted from history."""

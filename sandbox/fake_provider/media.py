@@ -14,9 +14,10 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec
+from sandbox.fake_provider.specs import SHORT_SIDE, ImageSpec, Spec, VideoSpec
 
 FRAMES_PER_SECOND = 8
+# Pixels, for a short side of SHORT_SIDE.
 TEXT_SIZE = 15
 MARGIN = 10
 BAR_HEIGHT = 10
@@ -106,15 +107,17 @@ def _draw_prompt(spec: Spec) -> Image.Image:
     """Draw the prompt on a background colour derived from the spec."""
     digest = sha256(repr(spec).encode()).digest()
     image = Image.new("RGB", (spec.width, spec.height), tuple(byte // 2 for byte in digest[:3]))
-    columns = (spec.width - 2 * MARGIN) * 2 // TEXT_SIZE
-    lines = (spec.height - 2 * MARGIN - BAR_HEIGHT) // (TEXT_SIZE + 4)
+    scale = min(image.size) / SHORT_SIDE
+    size, margin = TEXT_SIZE * scale, MARGIN * scale
+    columns = max(int((spec.width - 2 * margin) * 2 / size), 1)
+    lines = max(int((spec.height - 2 * margin - BAR_HEIGHT) / (size * 1.25)), 1)
     text = textwrap.wrap(spec.prompt, width=columns, max_lines=lines, placeholder=" …")
     ImageDraw.Draw(image).multiline_text(
-        (MARGIN, MARGIN), "\n".join(text), font=_font(), fill="white"
+        (margin, margin), "\n".join(text), font=_font(size), fill="white"
     )
     return image
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=TEXT_SIZE)
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)

@@ -1,4 +1,4 @@
-"""Specifications of results: small images, and videos of a few seconds."""
+"""Specifications of results: images, and small videos of a few seconds."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class ImageSpec:
     prompt: str
     width: int
     height: int
-    number: int
+    number: int = 0
     """Index of the image in its request. Each image looks different."""
 
 

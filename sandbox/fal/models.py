@@ -28,14 +28,18 @@ MAX_ASPECT_RATIO = 4
 MAX_SECONDS = 60
 MAX_IMAGES = 4
 
+# Width and height in pixels.
 IMAGE_SIZES = {
-    "square": (1, 1),
-    "square_hd": (1, 1),
-    "portrait_4_3": (3, 4),
-    "portrait_16_9": (9, 16),
-    "landscape_4_3": (4, 3),
-    "landscape_16_9": (16, 9),
+    "square": (512, 512),
+    "square_hd": (1024, 1024),
+    "portrait_4_3": (768, 1024),
+    "portrait_16_9": (576, 1024),
+    "landscape_4_3": (1024, 768),
+    "landscape_16_9": (1024, 576),
 }
+MIN_SIDE, MAX_SIDE = 64, 4096
+# Pixels of the long side, for models that take an aspect ratio.
+LONG_SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
 
 
 class InvalidInput(Exception):
@@ -63,6 +67,7 @@ def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
     prompt = arguments.get("prompt")
     if not isinstance(prompt, str):
         raise InvalidInput([invalid_field("prompt", "missing", "Field required", arguments)])
+    _require_text_and_seed(arguments)
     if makes_images(model):
         width, height = _parse_image_size(arguments)
         count = arguments.get("num_images", 1)
@@ -71,6 +76,13 @@ def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
         return tuple(ImageSpec(prompt, width, height, number) for number in range(count))
     width, height = size_for_ratio(_parse_ratio(arguments))
     return (VideoSpec(prompt, _parse_seconds(arguments), width, height),)
+
+
+def _require_text_and_seed(arguments: Mapping[str, Any]) -> None:
+    for name, kind, words in (("negative_prompt", str, "string"), ("seed", int, "integer")):
+        if type(given := arguments.get(name, kind())) is not kind:
+            message = f"Input should be a valid {words}"
+            raise InvalidInput([invalid_field(name, f"{kind.__name__}_type", message, given)])
 
 
 def invalid_field(name: str, error_type: str, message: str, given: Any) -> dict[str, Any]:
@@ -107,11 +119,19 @@ def _parse_ratio(arguments: Mapping[str, Any]) -> tuple[int, int]:
 def _parse_image_size(arguments: Mapping[str, Any]) -> tuple[int, int]:
     given = arguments.get("image_size")
     if given is None:
-        return size_for_ratio(_parse_ratio(arguments))
+        ratio, resolution = _parse_ratio(arguments), arguments.get("resolution", "1K")
+        if resolution not in LONG_SIDES:
+            raise InvalidInput([invalid_choice("resolution", LONG_SIDES, resolution)])
+        width, height = (LONG_SIDES[resolution] * side // max(ratio) for side in ratio)
+        return width, height
     if isinstance(given, dict):
         sides = [side for side in (given.get("width"), given.get("height")) if type(side) is int]
-        if len(sides) == 2 and min(sides) >= 64 and max(sides) <= MAX_ASPECT_RATIO * min(sides):
-            return size_for_ratio((sides[0], sides[1]))
+        if (
+            len(sides) == 2
+            and min(sides) >= MIN_SIDE
+            and max(sides) <= min(MAX_SIDE, MAX_ASPECT_RATIO * min(sides))
+        ):
+            return sides[0], sides[1]
     elif given in IMAGE_SIZES:
-        return size_for_ratio(IMAGE_SIZES[given])
+        return IMAGE_SIZES[given]
     raise InvalidInput([invalid_choice("image_size", IMAGE_SIZES, given)])

@@ -24,8 +24,8 @@ STATUS_FIELDS = {
     "ai_generated",
 }  # fmt: skip
 HISTORY_FIELDS = {
-    "job_id", "prompt", "model_name", "credits_used", "status", "video_url", "thumbnail_url",
-    "created_at", "completed_at", "error", "ai_generated",
+    "job_id", "kind", "prompt", "model_name", "credits_used", "status", "video_url",
+    "thumbnail_url", "created_at", "completed_at", "error", "ai_generated",
 }  # fmt: skip
 ENTRY_FIELDS = {"id", "change", "kind", "reason", "job_id", "balance_after", "created_at"}
 

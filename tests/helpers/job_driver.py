@@ -67,6 +67,7 @@ class JobDriver:
     the test did through the API came later than that."""
 
     def __init__(self) -> None:
+        self.queue = "low"  # run_until_done follows the job's
         # After whatever the test orders first.
         self.now = timezone.now() + timedelta(seconds=10)
 
@@ -80,16 +81,16 @@ class JobDriver:
         return self.now
 
     def submit(self) -> None:
-        submit.submit_due(queue="low", now=self.catch_up())
+        submit.submit_due(queue=self.queue, now=self.catch_up())
 
     def poll(self) -> None:
-        poll.poll_due(queue="low", now=self.now)
+        poll.poll_due(queue=self.queue, now=self.now)
 
     def store(self) -> None:
-        store.store_due(queue="low", now=self.now)
+        store.store_due(queue=self.queue, now=self.now)
 
     def convert(self) -> None:
-        convert.convert_due(queue="low", now=self.now)
+        convert.convert_due(queue=self.queue, now=self.now)
 
     def cancel(self) -> None:
         cancel.cancel_due(now=self.catch_up())
@@ -102,6 +103,7 @@ class JobDriver:
 
     def run_until_done(self, job: Job, *, until: Callable[[Job], bool] | None = None) -> Job:
         """Do what is due, each time at the moment when it is, until the job has ended."""
+        self.queue = job.queue
         for _ in range(200):
             for step in (
                 self.deliver, self.cancel, self.submit, self.poll, self.store, self.convert,

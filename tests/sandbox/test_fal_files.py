@@ -96,14 +96,15 @@ def test_an_unsupported_aspect_ratio_is_refused(sandbox, ratio):
 @pytest.mark.parametrize(
     ("model", "arguments", "size"),
     [
-        ("fal-ai/flux/dev", {"image_size": "portrait_16_9"}, (180, 320)),
+        ("fal-ai/flux/dev", {"image_size": "portrait_16_9"}, (576, 1024)),
         (
             "fal-ai/recraft/v3/text-to-image",
-            {"image_size": {"width": 512, "height": 512}},
-            (180, 180),
+            {"image_size": {"width": 512, "height": 320}},
+            (512, 320),
         ),
-        ("fal-ai/imagen4/preview", {"aspect_ratio": "9:16"}, (180, 320)),
-        ("someone/own/text-to-image", {}, (320, 180)),
+        ("fal-ai/imagen4/preview", {"aspect_ratio": "9:16"}, (576, 1024)),
+        ("fal-ai/nano-banana-pro", {"aspect_ratio": "1:1", "resolution": "2K"}, (2048, 2048)),
+        ("someone/own/text-to-image", {}, (1024, 576)),
     ],
 )
 def test_an_image_model_makes_jpegs(sandbox, model, arguments, size):

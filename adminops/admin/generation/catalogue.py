@@ -97,13 +97,14 @@ class ModelAdmin(CatalogueAdmin):
         "name",
         "on_sale",
         "kind",
+        "tier",
         "category",
         "pricing_type",
         "base_price_usd",
         "is_featured",
         "is_default",
     )
-    list_filter = ("is_available", "kind", "pricing_type", "is_featured")
+    list_filter = ("is_available", "kind", "tier", "pricing_type", "is_featured")
     ordering = ("-is_featured", AsRead("name"))
     collated_fields = ("name", "category")
     text_search = ("name__icontains", "routes__provider_model_id__icontains")
@@ -115,7 +116,7 @@ class ModelAdmin(CatalogueAdmin):
             {
                 "fields": (
                     ("name", "category"),
-                    "kind",
+                    ("kind", "tier"),
                     "description",
                     "thumbnail_url",
                     ("is_featured", "is_default", "on_sale"),

@@ -15,6 +15,8 @@ from adminops.actions import catalogue_limits
 from adminops.actions.catalogue import RouteEdit
 from adminops.admin.edit_pages import EditForm, require_between
 from adminops.admin.visible_text import VisibleTextForm
+from generation.catalogue import setting_rules
+from generation.catalogue.kinds import KINDS, MAX_OUTPUTS, NUM_OUTPUTS, SOURCE_IMAGES
 from generation.catalogue.orders import PROMPT_MAX, PROMPT_MIN_VISIBLE, is_valid_prompt
 from generation.models import GenerationModel, ModelKind, PricingType, ProviderRoute, Theme
 from generation.providers import provider_choices
@@ -26,7 +28,9 @@ else:
     from unfold.forms import PaginationInlineFormSet as BaseInlineFormSet
 
 # Inputs of a request in addition to the model's settings.
-INPUTS = ("prompt", "image_url")
+INPUTS = ("prompt", *SOURCE_IMAGES)
+# Characters of a text that an order may have as a setting.
+TEXT_MAX = 2000
 FACTOR_MIN, FACTOR_MAX = Decimal("0.001"), Decimal(1000)
 
 
@@ -78,6 +82,11 @@ class ModelForm(EditForm):
             return values
         if values.get("pricing_type") == PricingType.DURATION and "duration" not in settings:
             self.add_error("settings", "Pricing by duration requires a setting named duration.")
+        is_image = values.get("kind") in KINDS and KINDS[values["kind"]].media == "image"
+        if values.get("tier") and not is_image:
+            self.add_error("tier", "Only models that make images have a tier.")
+        if NUM_OUTPUTS in settings and not is_image:
+            self.add_error("settings", f"Only models that make images have {NUM_OUTPUTS}.")
         if "multipliers" in values:
             _add_errors(self, "multipliers", check_multipliers, values["multipliers"], settings)
         for theme in Theme.objects.filter(model_id=self.instance.id):
@@ -164,7 +173,7 @@ class ThemeForm(EditForm):
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """{name: {"allowed": [values], "default": one of them}}. Raises ValidationError."""
+    """A rule for each name (generation.catalogue.setting_rules). Raises ValidationError."""
     problems = [
         f"{name}: {problem}"
         for name, rule in settings.items()
@@ -177,7 +186,18 @@ def check_settings(settings: dict[str, Any]) -> None:
 def _rule_problem(name: str, rule: Any) -> str | None:
     if name in INPUTS or not has_visible(name):
         return "not a valid name for a setting."
-    if not isinstance(rule, dict) or set(rule) != {"allowed", "default"}:
+    if isinstance(rule, dict) and set(rule) == setting_rules.NUMBER:
+        bounds = [rule["minimum"], rule["maximum"]]
+        are_whole = all(type(bound) is int for bound in bounds)
+        return None if are_whole and bounds[0] <= bounds[1] else "bounds must be whole numbers."
+    if isinstance(rule, dict) and set(rule) == setting_rules.TEXT:
+        most = rule["max_length"]
+        return (
+            None
+            if type(most) is int and 1 <= most <= TEXT_MAX
+            else f"max_length must be a whole number from 1 to {TEXT_MAX}."
+        )
+    if not isinstance(rule, dict) or set(rule) != setting_rules.CHOICE:
         return 'use {"allowed": […], "default": …}.'
     allowed, default = rule["allowed"], rule["default"]
     if not isinstance(allowed, list) or not allowed:
@@ -188,7 +208,9 @@ def _rule_problem(name: str, rule: Any) -> str | None:
         return "allowed has a duplicate value."
     if name == "duration" and any(type(value) is not int or value < 1 for value in allowed):
         return "durations must be whole seconds, at least 1."
-    if not _has(allowed, default):
+    if name == NUM_OUTPUTS and any(value not in range(1, MAX_OUTPUTS + 1) for value in allowed):
+        return f"the numbers of outputs must be whole, from 1 to {MAX_OUTPUTS}."
+    if not setting_rules.is_allowed(rule, default):
         return f"the default {default} is not among the allowed values."
     return None
 
@@ -204,7 +226,7 @@ def check_multipliers(multipliers: dict[str, Any], settings: dict[str, Any]) -> 
         if not isinstance(factors, dict):
             problems.append(f'{name}: use an object, such as {{"1080p": "1.5"}}.')
             continue
-        allowed = {str(value) for value in settings[name]["allowed"]}
+        allowed = {str(value) for value in setting_rules.options(settings[name])}
         for value, factor in factors.items():
             if value not in allowed:
                 problems.append(f"{name}: {value} is not among the allowed values.")
@@ -223,23 +245,25 @@ def check_limits(limits: dict[str, Any], settings: dict[str, Any]) -> None:
     for name, values in limits.items():
         if name not in settings:
             problems.append(f"{name}: no setting with this name.")
+        elif not setting_rules.is_choice(settings[name]):
+            problems.append(f"{name}: has no list of values.")
         elif not isinstance(values, list) or not values:
             problems.append(f"{name}: use a list with at least one value.")
         else:
             problems += [
                 f"{name}: {value} is not among the allowed values."
                 for value in values
-                if not _has(settings[name]["allowed"], value)
+                if not setting_rules.is_allowed(settings[name], value)
             ]
     if problems:
         raise ValidationError(problems)
 
 
 def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None:
-    """{our name: {"name": the provider's name, "format": "{}s"}}, with all required inputs. Raises
-    ValidationError."""
+    """{our name: {"name": the provider's name, "format": "{}s" or "values": {ours: theirs}}}, with
+    all required inputs. Raises ValidationError."""
     known = [*INPUTS, *model.settings]
-    needed = list(INPUTS) if model.kind == ModelKind.IMAGE_TO_VIDEO else ["prompt"]
+    needed = KINDS[ModelKind(model.kind)].required_fields if model.kind in KINDS else ()
     problems = [f"{name} is missing." for name in needed if name not in parameters]
     for name, mapping in parameters.items():
         if name not in known:
@@ -251,10 +275,15 @@ def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None
 
 
 def _mapping_problem(mapping: Any) -> str | None:
-    if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format"}:
-        return 'use {"name": …} or {"name": …, "format": "{}s"}.'
-    if any(not isinstance(text, str) or not text for text in mapping.values()):
+    if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format", "values"}:
+        return 'use {"name": …}, and "format": "{}s" or "values": {ours: theirs} with it.'
+    if any(
+        not isinstance(mapping.get(key, key), str) or mapping.get(key) == ""
+        for key in ("name", "format")
+    ):
         return "name and format must be texts."
+    if not isinstance(mapping.get("values", {}), dict) or set(mapping) >= {"format", "values"}:
+        return "values must be an object, without a format."
     around = mapping.get("format", "{}").split("{}")
     if len(around) != 2 or any(brace in text for text in around for brace in "{}"):
         return "format must contain {} once, as the place of the value."
@@ -267,14 +296,9 @@ def setting_problem(chosen: dict[str, Any], settings: dict[str, Any]) -> str | N
         rule = settings.get(name)
         if rule is None:
             return f"no setting is named {name}."
-        if not _has(rule["allowed"], value):
+        if not setting_rules.is_allowed(rule, value):
             return f"{value} is not an allowed {name}."
     return None
-
-
-def _has(allowed: list[Any], value: Any) -> bool:
-    """Compare as orders do: 4 is neither 4.0 nor "4"."""
-    return any(type(value) is type(option) and value == option for option in allowed)
 
 
 def _is_factor(factor: Any) -> bool:
