@@ -55,6 +55,7 @@ from rendio.config.environment import (
     redis_address,
     secrets,
     service_url,
+    signing_identity,
     signing_keys,
     standard_webhook_secrets,
     tcp_address,
@@ -736,6 +737,8 @@ FILM_CONVERT_SECONDS = integer("FILM_CONVERT_SECONDS", 300, at_least=1, at_most=
 # Concurrent conversions of all workers: each occupies a process of a `low` worker.
 FILM_CONVERSIONS = integer("FILM_CONVERSIONS", 1, at_least=1)
 FILM_MEMORY_MB = integer("FILM_MEMORY_MB", 2048, at_least=512)
+# Signs what is delivered (Content Credentials, C2PA). None: only the mark in XMP.
+C2PA_SIGNER = signing_identity("C2PA_CERTIFICATES", "C2PA_PRIVATE_KEY")
 
 # --- Images from users ------------------------------------------------------------------------
 

@@ -169,6 +169,7 @@ def test_production_refuses_to_start_and_names_each_variable(subtests):
         ("APNS_KEY_ID", "KEY3333333", "APNS_KEY_ID is set without the other"),
         ("APNS_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----", "APNS_PRIVATE_KEY is set without"),
         ("RENDIO_EMBEDDED", "postgresql", "DATABASE_URL and REDIS_URL"),
+        ("C2PA_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----", "C2PA_CERTIFICATES is missing, and"),
         ("MODERATION", "openai", "OPENAI_API_KEY is missing: MODERATION"),
         ("MODERATION_HOLD_AFTER", "3", "MODERATION_HOLD_AFTER and MODERATION_BAN_AFTER must grow"),
         ("RUNPOD_KEY", "rpa_1", "RUNPOD_MEDIA_HOSTS is missing, and there is a key for runpod"),

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 
 from generation.due_work import CONVERT_LEASE, CONVERT_VIDEOS
-from generation.lifecycle import attempts, failover, settle, transitions
+from generation.lifecycle import attempts, failover, settle, signing, transitions
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.retry_delay import retry_delay
@@ -98,6 +98,7 @@ def _convert_and_store(item: _Item) -> _Converted | _Failed:
             why = f"still to {change.value}: {report.video}"
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", why, is_final=True)
         ai_mark.append_mark(video)
+        signing.sign_files(folder, [video.name, report.thumbnail], original=original)
         try:
             return _Converted(
                 StoredMedia(

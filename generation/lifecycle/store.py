@@ -17,7 +17,7 @@ import structlog
 from django.conf import settings
 
 from generation.due_work import STORE_LEASE, STORE_RESULTS
-from generation.lifecycle import attempts, failover, settle, transitions
+from generation.lifecycle import attempts, failover, settle, signing, transitions
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.retry_delay import retry_delay
@@ -200,11 +200,16 @@ def _save_files(
         return _ToConvert(name, result.cost_usd)
     if change == RequiredChange.RETAG:
         mp4_boxes.retag(path)
-    if result.kind == "video" and report.supplier_mark == SupplierMark.NONE:
-        ai_mark.append_mark(path)
-    kept = (report.image, folder / report.image) if report.image else ("video.mp4", path)
+    name = report.image
+    if not name:
+        path = path.rename(folder / "video.mp4")
+        name = path.name
+        if report.supplier_mark == SupplierMark.NONE:
+            ai_mark.append_mark(path)
+    is_suppliers = report.supplier_mark == SupplierMark.CREDENTIALS
+    signing.sign_files(folder, [report.thumbnail, *([] if is_suppliers else [name])], original=path)
     media = StoredMedia(
-        attempts.save_file(attempt, *kept),
+        attempts.save_file(attempt, name, folder / name),
         attempts.save_file(attempt, "thumbnail.jpg", folder / report.thumbnail),
     )
     return _Stored(media, result.cost_usd)

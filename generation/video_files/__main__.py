@@ -1,6 +1,8 @@
-"""The decoding process: `python -m generation.video_files probe|convert …`, started by `process`.
+"""The process for files: `python -m generation.video_files probe|convert|sign …`, started by
+`process`.
 
-It has no access to secrets, database or network. Its output is one JSON object: {"report": …} or
+It has no access to database, network or secrets; only `sign`, which decodes nothing, has our
+private key. Its output is one JSON object: {"report": …} or
 {"unusable": reason}. It ends itself when it exceeds its limits.
 """
 
@@ -19,11 +21,13 @@ CONVERTING_NICENESS = 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="generation.video_files")
-    parser.add_argument("command", choices=["probe", "convert"])
+    parser.add_argument("command", choices=["probe", "convert", "sign"])
     parser.add_argument("path", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", choices=["video", "image"], default="video")
     parser.add_argument("--frames", type=int, default=0)
+    parser.add_argument("--names", nargs="+", default=[])
+    parser.add_argument("--algorithm", default="")
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, required=True)
     parser.add_argument("--file-bytes", type=int, required=True)
@@ -50,10 +54,21 @@ def _set_limits(arguments: argparse.Namespace) -> None:
 def _run_command(arguments: argparse.Namespace) -> dict[str, Any]:
     # Imported after the limits are set.
     from generation.video_files.convert import convert
+    from generation.video_files.credentials import CERTIFICATES, PRIVATE_KEY, sign
     from generation.video_files.media_info import UnusableFile
     from generation.video_files.probe import probe
 
     try:
+        if arguments.command == "sign":
+            sign(
+                arguments.path,
+                arguments.folder,
+                arguments.names,
+                certificates=os.environ[CERTIFICATES],
+                private_key=os.environ[PRIVATE_KEY],
+                algorithm=arguments.algorithm,
+            )
+            return {"report": None}
         if arguments.command == "convert":
             convert(arguments.path, arguments.folder / "converted.mp4")
             return {"report": None}

@@ -1,4 +1,4 @@
-"""The marks that AI made a file: ours, and a supplier's that stays.
+"""The marks that AI made a file: ours in XMP, and a supplier's that stays.
 
 Ours is IPTC's digital source type in an XMP packet
 (https://iptc.org/std/photometadata/specification/IPTC-PhotoMetadata#digital-source-type). A
@@ -62,18 +62,18 @@ def can_append_mark(path: Path) -> bool:
 def read_image_mark(path: Path) -> SupplierMark:
     """The supplier's mark in an image. Its XMP does not count: it goes when the image is
     re-encoded, and ours has the same statement."""
-    return SupplierMark.CREDENTIALS if _has_credentials(path) else SupplierMark.NONE
+    return SupplierMark.CREDENTIALS if has_credentials(path) else SupplierMark.NONE
 
 
 def read_video_mark(path: Path) -> SupplierMark:
-    if _has_credentials(path):
+    if has_credentials(path):
         return SupplierMark.CREDENTIALS
     if TRAINED_ALGORITHMIC_MEDIA.encode() in mp4_boxes.read_xmp(path):
         return SupplierMark.XMP
     return SupplierMark.NONE
 
 
-def _has_credentials(path: Path) -> bool:
+def has_credentials(path: Path) -> bool:
     """Whether the file has Content Credentials that fit its bytes, by any signer.
 
     A signer that nobody trusts counts, because we vouch for no supplier. Credentials of other bytes

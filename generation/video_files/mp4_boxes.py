@@ -17,6 +17,8 @@ from generation.video_files.playability import TAG_REPLACEMENTS
 SAMPLE_ENTRY_PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 # Bytes before the entries of `stsd`: version, flags and count.
 STSD_HEADER_BYTES = 8
+# The rest of the first box of a QuickTime file, after its size.
+QUICKTIME = b"ftypqt  "
 # The extended type of a box of XMP (XMP, part 3, 1.1.6).
 XMP_TYPE = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 

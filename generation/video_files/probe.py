@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from generation.images import TooManyPixels, flatten_on_white, is_transparent, open_image
 from generation.video_files import ai_mark
 from generation.video_files.media_info import MediaInfo, SupplierMark, UnusableFile, VideoInfo
+from generation.video_files.mp4_boxes import QUICKTIME
 
 IMAGE_QUALITY, SMALL_QUALITY = 92, 82
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
@@ -25,7 +26,6 @@ THUMBNAIL_PIXELS = 480
 MODERATION_PIXELS = 768
 MAX_PIXELS = 50_000_000
 EBML = b"\x1a\x45\xdf\xa3"
-QUICKTIME = b"ftypqt  "
 THUMBNAIL_NAME = "thumbnail.jpg"
 
 

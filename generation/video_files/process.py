@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from generation.video_files.credentials import CERTIFICATES, PRIVATE_KEY
 from generation.video_files.media_info import MediaInfo, UnusableFile
+from rendio.common.signing_identity import SigningIdentity
 
-PROBE_TIMEOUT_SECONDS = 60
+PROBE_TIMEOUT_SECONDS, SIGN_TIMEOUT_SECONDS = 60, 60
 # Time beyond the process's own limit.
 GRACE_SECONDS = 5
 CONVERTED_NAME = "converted.mp4"
@@ -55,7 +57,33 @@ def convert(path: Path, folder: Path) -> Path:
     return folder / CONVERTED_NAME
 
 
-def _run(command_name: str, path: Path, folder: Path, *more: str, seconds: int) -> dict[str, Any]:
+def sign(original: Path, folder: Path, names: Sequence[str], *, signer: SigningIdentity) -> None:
+    """Replace the files of these names in `folder` by ones with our Content Credentials.
+
+    `original` is the provider's file. The process gets our private key, and runs no decoder.
+    Raises UnusableFile, ProcessFailed; the files are then as they were.
+    """
+    _run(
+        "sign",
+        original,
+        folder,
+        "--names",
+        *names,
+        "--algorithm",
+        signer.algorithm,
+        seconds=SIGN_TIMEOUT_SECONDS,
+        secrets={CERTIFICATES: signer.certificates, PRIVATE_KEY: signer.private_key},
+    )
+
+
+def _run(
+    command_name: str,
+    path: Path,
+    folder: Path,
+    *more: str,
+    seconds: int,
+    secrets: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     command = [
         "-m", "generation.video_files", command_name, str(path), str(folder), *more,
         "--seconds", str(seconds),
@@ -63,7 +91,11 @@ def _run(command_name: str, path: Path, folder: Path, *more: str, seconds: int) 
         "--file-bytes", str(settings.MAX_VIDEO_BYTES),
     ]  # fmt: skip
     try:
-        completed = launch(command, timeout_seconds=seconds + GRACE_SECONDS)
+        completed = launch(
+            command,
+            timeout_seconds=seconds + GRACE_SECONDS,
+            environment={**ENVIRONMENT, **(secrets or {})},
+        )
     except subprocess.TimeoutExpired:
         raise ProcessFailed("took too long") from None
     try:
@@ -76,16 +108,16 @@ def _run(command_name: str, path: Path, folder: Path, *more: str, seconds: int) 
 
 
 def launch(
-    arguments: Sequence[str], *, timeout_seconds: float
+    arguments: Sequence[str], *, timeout_seconds: float, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes] | subprocess.CompletedProcess[str]:
-    """Run `python *arguments` without our environment, which has secrets.
+    """Run `python *arguments` in this environment. Ours has secrets.
 
     Raises subprocess.TimeoutExpired.
     """
     return subprocess.run(  # noqa: S603
         [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
-        env=ENVIRONMENT,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=timeout_seconds,

@@ -23,7 +23,9 @@ from uuid import UUID
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from rendio.common import signing_identity as identities
 from rendio.common.keyring import DEFAULT_LABEL, KeyRing, parse
+from rendio.common.signing_identity import SigningIdentity
 from rendio.config import database_url, env_file, redis_url
 from rendio.server import addresses
 
@@ -181,6 +183,21 @@ def pem(name: str) -> str:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return _invalid(f"{name} must be a PEM, or a PEM in base64.", instead="")
+
+
+def signing_identity(certificates: str, private_key: str) -> SigningIdentity | None:
+    """A chain of PEM certificates and the private key of its first, by two variables. None if
+    neither is set."""
+    chain, key = pem(certificates), pem(private_key)
+    if not chain and not key:
+        return None
+    if not (chain and key):
+        missing, other = (private_key, certificates) if chain else (certificates, private_key)
+        return _invalid(f"{missing} is missing, and {other} is set.", instead=None)
+    try:
+        return identities.parse(chain, key)
+    except ValueError as error:
+        return _invalid(f"{certificates}, {private_key}: {error}.", instead=None)
 
 
 def choices(name: str, allowed: tuple[str, ...]) -> list[str]:

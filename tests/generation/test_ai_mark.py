@@ -12,9 +12,15 @@ from generation.lifecycle import poll, store
 from generation.models import GenerationModel, Job, ProviderRoute
 from generation.video_files import mp4_boxes, playability, process
 from generation.video_files.playability import RequiredChange
+from rendio.common.signing_identity import parse
 from tests.generation.test_lifecycle_failures import HANDLE, own_fal, sold_model
 from tests.generation.uploads.conftest import storage
-from tests.helpers.content_credentials import read_credentials, with_credentials
+from tests.helpers.content_credentials import (
+    active_manifest,
+    certificate_and_key,
+    read_credentials,
+    with_credentials,
+)
 from tests.helpers.job_driver import StubServer, assert_completed, create_job
 from tests.helpers.model_ids import VEO
 from tests.helpers.phone import assert_refused
@@ -338,3 +344,86 @@ def test_the_origin_outlives_the_catalogues_rows_and_not_the_job(
 
     assert phone.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
     assert_refused(phone.get(f"provenance/{job.id}"), 404, "ERR_4007")
+
+
+# --- Our own Content Credentials ------------------------------------------------------------------
+
+
+@pytest.fixture
+def our_signer(settings):
+    """A certificate of ours is configured."""
+    settings.C2PA_SIGNER = parse(*certificate_and_key("Rendio's owner"))
+
+
+def actions_of(content: bytes) -> list[str]:
+    assertions = active_manifest(content)["assertions"]
+    return [
+        action["action"]
+        for assertion in assertions
+        if assertion["label"].startswith("c2pa.actions")
+        for action in assertion["data"]["actions"]
+    ]
+
+
+def issuer_of(content: bytes) -> str:
+    return str(active_manifest(content)["signature_info"]["issuer"])
+
+
+@pytest.mark.usefixtures("our_signer")
+def test_a_video_and_its_thumbnail_are_signed_besides(delivered, tmp_path):
+    video, thumbnail = delivered(film(sound="aac"))
+
+    for content in (video, thumbnail):
+        assert (issuer_of(content), actions_of(content)) == ("Rendio's owner", ["c2pa.created"])
+        assert b"trainedAlgorithmicMedia" in content
+    assert MARK in xmp_of_video(video)
+    assert MARK in xmp_of_image(thumbnail)
+    assert_playable(video, tmp_path)
+
+
+@pytest.mark.usefixtures("our_signer")
+def test_an_image_is_signed_besides(delivered):
+    for content in delivered(encoded(picture(), "PNG"), kind="image"):
+        assert (issuer_of(content), actions_of(content)) == ("Rendio's owner", ["c2pa.created"])
+        assert MARK in xmp_of_image(content)
+
+
+@pytest.mark.usefixtures("our_signer")
+def test_a_suppliers_own_file_is_not_signed_again_and_its_thumbnail_names_it(delivered):
+    made = with_credentials(film(), "video/mp4")
+
+    video, thumbnail = delivered(made)
+
+    assert video == made
+    assert_made_from_the_suppliers(thumbnail)
+
+
+@pytest.mark.usefixtures("our_signer")
+def test_a_converted_video_names_the_suppliers_file_as_its_parent(delivered, tmp_path):
+    video, thumbnail = delivered(with_credentials(film("libvpx-vp9"), "video/mp4"))
+
+    assert_made_from_the_suppliers(video)
+    assert_made_from_the_suppliers(thumbnail)
+    assert MARK in xmp_of_video(video)
+    assert_playable(video, tmp_path)
+
+
+def assert_made_from_the_suppliers(content: bytes) -> None:
+    assert issuer_of(content) == "Rendio's owner"
+    assert actions_of(content) == ["c2pa.opened", "c2pa.transcoded"]
+    [parent] = active_manifest(content)["ingredients"]
+    store = read_credentials(content)
+    assert store
+    made = store["manifests"][parent["active_manifest"]]
+    assert (parent["relationship"], made["signature_info"]["issuer"]) == ("parentOf", "A supplier")
+
+
+def test_a_certificate_that_has_expired_delays_no_delivery(delivered, settings, caplog):
+    settings.C2PA_SIGNER = parse(*certificate_and_key("Rendio's owner", days=-1))
+
+    video, thumbnail = delivered(film())
+
+    assert "content_credentials_failed" in caplog.text
+    assert read_credentials(video) is None
+    assert MARK in xmp_of_video(video)
+    assert MARK in xmp_of_image(thumbnail)

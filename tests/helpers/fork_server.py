@@ -275,10 +275,12 @@ def module(name: str, *arguments: str, environment: Mapping[str, str]) -> Proces
     return _libraries().start(code, **environment)
 
 
-def decode(arguments: Sequence[str], *, timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+def decode(
+    arguments: Sequence[str], *, timeout_seconds: float, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
     """generation.video_files.process.launch for tests. The process itself limits its time."""
     _, name, *following = arguments
-    process = module(name, *following, environment=decoding_process.ENVIRONMENT)
+    process = module(name, *following, environment=environment)
     output, errors = process.communicate(timeout_seconds)
     return subprocess.CompletedProcess(arguments, process.returncode or 0, output, errors)
 

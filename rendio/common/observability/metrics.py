@@ -52,6 +52,11 @@ moderated = Counter(
     "What moderation was shown; the verdict is allowed, refused or out_of_reach.",
     ["moderator", "verdict"],
 )
+content_credentials = Counter(
+    "rendio_content_credentials",
+    "Results to be signed with our Content Credentials; the outcome is signed or failed.",
+    ["outcome"],
+)
 pushes = Counter(
     "rendio_pushes",
     "Attempts to tell an iPhone something; the outcome is how it ended, or postponed, or held where"

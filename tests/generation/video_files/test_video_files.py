@@ -16,7 +16,9 @@ from generation.video_files.media_info import MediaInfo, UnusableFile, VideoInfo
 from generation.video_files.playability import RequiredChange
 from generation.video_files.probe import probe as read
 from generation.video_files.process import ProcessFailed, convert, probe
+from rendio.common.signing_identity import parse
 from tests.helpers import fork_server
+from tests.helpers.content_credentials import active_manifest, certificate_and_key
 from tests.helpers.tiny_films import colours, film, picture
 
 # By encoder and pixel format: what is done where container, tag and sound are as they should be.
@@ -305,6 +307,17 @@ def test_a_film_that_becomes_too_large_is_unusable(tmp_path, settings):
 
     with pytest.raises((ProcessFailed, UnusableFile)):
         convert(tmp_path / "media", tmp_path)
+
+
+@pytest.mark.usefixtures("unforked")
+def test_a_process_signs_with_our_key(tmp_path):
+    (tmp_path / "video.mp4").write_bytes(film())
+    signer = parse(*certificate_and_key("Rendio's owner"))
+
+    process.sign(tmp_path / "video.mp4", tmp_path, ["video.mp4"], signer=signer)
+
+    manifest = active_manifest((tmp_path / "video.mp4").read_bytes())
+    assert manifest["signature_info"]["issuer"] == "Rendio's owner"
 
 
 @pytest.mark.usefixtures("unforked")
