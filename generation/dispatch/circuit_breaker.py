@@ -15,6 +15,7 @@ A crash may lose one count. If a worker dies with the probe, another probe is se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -22,6 +23,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Greatest
 
 from generation.catalogue import cache
 from generation.due_work import JOB_LEASE
@@ -59,18 +61,22 @@ def start_probe(health: ProviderHealth, request: ProviderRequest, *, now: dateti
     _save(health, now=now)
 
 
-def record_success(request: ProviderRequest, *, is_probe: bool, now: datetime) -> None:
-    """Count a submission that the provider accepted, or refused because of its content.
+def record_successes(requests: Iterable[ProviderRequest]) -> None:
+    """Count submissions, probes excepted, that the provider accepted, or refused because of their
+    content."""
+    counts = Counter(ProviderKey(request.provider, request.key_label) for request in requests)
+    for key, count in counts.items():
+        ProviderHealth.objects.filter(
+            provider=key.provider, key_label=key.label, state=Breaker.CLOSED, failures__gt=0
+        ).update(failures=Greatest(F("failures") - count, 0))
 
-    Opens its own transaction for a probe.
-    """
+
+def record_probe_success(request: ProviderRequest, *, now: datetime) -> None:
+    """Close the breaker if this is still its probe. Opens its own transaction."""
     rows = ProviderHealth.objects.filter(provider=request.provider, key_label=request.key_label)
-    if is_probe:
-        with transaction.atomic(durable=True):
-            if health := rows.filter(probe_id=request.id).select_for_update().first():
-                close(health, now=now)
-    else:
-        rows.filter(state=Breaker.CLOSED, failures__gt=0).update(failures=F("failures") - 1)
+    with transaction.atomic(durable=True):
+        if health := rows.filter(probe_id=request.id).select_for_update().first():
+            close(health, now=now)
 
 
 def record_failure(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -23,6 +25,65 @@ Item = TypeVar("Item")
 Fetched = TypeVar("Fetched")
 
 
+@dataclass(frozen=True)
+class Answer(Generic[Item, Fetched]):
+    item: Item
+    result: Fetched | Unknown
+    at: datetime
+
+
+def fetch_concurrently(
+    items: list[Item],
+    fetch: Callable[[Item], Fetched],
+    *,
+    job_of: Callable[[Item], Job],
+    now: datetime,
+    threads: int = 50,
+) -> Iterator[list[Answer[Item, Fetched]]]:
+    """Call `fetch` for all items in threads. Yields the answers that have arrived meanwhile, until
+    all have: those that arrive while the caller works on a list are the next list.
+
+    `fetch` calls other services and must not use the database. It logs with the request id of the
+    item's job. An exception in `fetch` is a bug: it is logged and its result is Unknown, so that
+    deadlines are kept.
+    """
+    if not items:
+        return
+    started = time.monotonic()
+    arrived: SimpleQueue[Answer[Item, Fetched]] = SimpleQueue()
+
+    def fetch_for_job(item: Item) -> None:
+        result: Fetched | Unknown
+        with bind_request_id(job_of(item)):
+            try:
+                result = fetch(item)
+            except Exception:
+                logger.exception("fetch_failed")
+                result = Unknown("our own fault")
+        at = now + timedelta(seconds=time.monotonic() - started)
+        arrived.put(Answer(item, result, at))
+
+    with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
+        for item in items:
+            # A copy of the context for each thread: a new thread starts with an empty context.
+            pool.submit(copy_context().run, fetch_for_job, item)
+        missing = len(items)
+        while missing:
+            answers = _take_all(arrived)
+            missing -= len(answers)
+            yield answers
+
+
+def _take_all(arrived: SimpleQueue[Answer[Item, Fetched]]) -> list[Answer[Item, Fetched]]:
+    """Wait for an answer, and take all that have arrived."""
+    answers = [arrived.get()]
+    try:
+        while True:
+            answers.append(arrived.get_nowait())
+    except Empty:
+        return answers
+
+
 def run_concurrently(
     items: list[Item],
     fetch: Callable[[Item], Fetched],
@@ -32,35 +93,18 @@ def run_concurrently(
     now: datetime,
     threads: int = 50,
 ) -> None:
-    """Call `fetch` for all items in threads, and `apply` with each result in the calling thread.
+    """Call `fetch` for all items in threads (`fetch_concurrently`), and `apply` with each result in
+    the calling thread.
 
-    `fetch` calls other services and must not use the database. `apply` gets the time at which the
-    result came. An exception in `fetch` is a bug: it is logged and its result is Unknown, so that
-    deadlines are kept. An exception in `apply` is logged and does not stop the rest. Both log with
-    the request id of the item's job.
+    `apply` gets the time at which the result came. An exception in `apply` is logged and does not
+    stop the rest. It logs with the request id of the item's job.
     """
-    if not items:
-        return
-
-    def fetch_for_job(item: Item) -> Fetched:
-        with _bind_request_id(job_of(item)):
-            return fetch(item)
-
-    started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=min(len(items), threads)) as pool:
-        # A copy of the context for each thread: a new thread starts with an empty context.
-        futures = {pool.submit(copy_context().run, fetch_for_job, item): item for item in items}
-        for future in as_completed(futures):
-            fetched: Fetched | Unknown
-            try:
-                fetched = future.result()
-            except Exception:
-                logger.exception("fetch_failed")
-                fetched = Unknown("our own fault")
-            moment = now + timedelta(seconds=time.monotonic() - started)
-            with _bind_request_id(job_of(futures[future])):
-                for_each_logged([futures[future]], lambda item: apply(item, fetched, moment))  # noqa: B023
+    for answers in fetch_concurrently(items, fetch, job_of=job_of, now=now, threads=threads):
+        for answer in answers:
+            with bind_request_id(job_of(answer.item)):
+                for_each_logged([answer], lambda one: apply(one.item, one.result, one.at))
 
 
-def _bind_request_id(job: Job) -> AbstractContextManager[None]:
+def bind_request_id(job: Job) -> AbstractContextManager[None]:
+    """Log and send the job's request id within the block."""
     return request_id.bind_request_id(job.request_id, job_id=str(job.id))

@@ -14,15 +14,16 @@ from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, QuerySet
 
 from generation.catalogue import routing
 from generation.dispatch import circuit_breaker
 from generation.dispatch.scheduler import Dispatch, schedule_batch
 from generation.due_work import SUBMIT_JOBS
-from generation.lifecycle import failover, route_timing, settle, transitions
-from generation.lifecycle.concurrency import run_concurrently
+from generation.lifecycle import acceptances, failover, settle, transitions
+from generation.lifecycle.acceptances import Acceptance
+from generation.lifecycle.concurrency import Answer, bind_request_id, fetch_concurrently
 from generation.lifecycle.cost_rules import SubmissionOutcome, cost_update
 from generation.lifecycle.retry_delay import retry_delay
 from generation.models import Job, ProviderRequest, RequestState
@@ -49,7 +50,8 @@ def submit_due(*, queue: str, now: datetime) -> int:
     failed."""
     batch = schedule_batch(queue=queue, now=now)
     # The stored requests first, so that no other failure prevents their submission.
-    run_concurrently(batch.dispatches, _send, _record, job_of=attrgetter("job"), now=now)
+    for answers in fetch_concurrently(batch.dispatches, _send, job_of=attrgetter("job"), now=now):
+        _record_all(answers)
     for_each_logged(
         batch.unroutable,
         lambda job: settle.fail(
@@ -70,15 +72,57 @@ def _send(item: Dispatch) -> SubmitResult:
     )
 
 
+def _record_all(answers: list[Answer[Dispatch, SubmitResult]]) -> None:
+    """Record the accepted submissions together, and each other answer by itself.
+
+    If the database refuses them together, each is recorded by itself: one does not lose the others.
+    """
+    accepted: list[Acceptance] = [
+        (one.item, one.result, one.at) for one in answers if isinstance(one.result, Accepted)
+    ]
+    if len(accepted) > 1 and _is_recorded_together(accepted):
+        answers = [one for one in answers if not isinstance(one.result, Accepted)]
+    for answer in answers:
+        with bind_request_id(answer.item.job):
+            for_each_logged([answer], lambda one: _record(one.item, one.result, one.at))
+
+
+def _is_recorded_together(accepted: list[Acceptance]) -> bool:
+    try:
+        acceptances.record(accepted)
+    except DatabaseError as error:
+        logger.warning("not_recorded_together", error=type(error).__name__)
+        return False
+    for_each_logged([accepted], _report_accepted)
+    return True
+
+
+def _report_accepted(accepted: list[Acceptance]) -> None:
+    """Log and count acceptances that are recorded."""
+    for item, _, _ in accepted:
+        provider, job = item.request.provider, item.job
+        metrics.submissions.labels(provider, "accepted").inc()
+        with bind_request_id(job):
+            name = "falai_job_submitted" if provider == "fal" else "job_submitted"
+            logger.info(name, job_id=str(job.id), provider=provider)
+    _count_successes([item for item, _, _ in accepted], now=accepted[0][-1])
+
+
+def _count_successes(items: list[Dispatch], *, now: datetime) -> None:
+    """Tell the circuit breakers."""
+    circuit_breaker.record_successes(item.request for item in items if not item.is_probe)
+    for item in items:
+        if item.is_probe:
+            circuit_breaker.record_probe_success(item.request, now=now)
+
+
 def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
     request = item.request
-    metrics.submissions.labels(request.provider, type(answer).__name__.lower()).inc()
     if isinstance(answer, Accepted):
-        _record_accepted(item, answer, now=now)
-        circuit_breaker.record_success(request, is_probe=item.is_probe, now=now)
-        name = "falai_job_submitted" if request.provider == "fal" else "job_submitted"
-        logger.info(name, job_id=str(item.job.id), provider=request.provider)
+        acceptances.record([(item, answer, now)])
+        _report_accepted([(item, answer, now)])
         return
+    metrics.submissions.labels(request.provider, type(answer).__name__.lower()).inc()
     error_type = "outcome_unknown" if isinstance(answer, Unknown) else answer.error_type
     logger.warning(
         "provider_api_error",
@@ -91,7 +135,7 @@ def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
             is_waited_for = _close_if_unanswered(
                 request, RequestState.REFUSED, error_type, detail, now=now
             )
-            circuit_breaker.record_success(request, is_probe=item.is_probe, now=now)
+            _count_successes([item], now=now)
             # After its deadline the job may run on another route, which has not failed.
             if is_waited_for:
                 failover.try_next_or_fail(
@@ -106,36 +150,6 @@ def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
                 state=RequestState.UNKNOWN, answered_at=now, error_detail=detail
             )
             circuit_breaker.record_failure(request, detail, now=now)
-
-
-def _record_accepted(item: Dispatch, answer: Accepted, *, now: datetime) -> None:
-    """Store the handle and move the job to QUEUED, unless a webhook has moved the job already."""
-    handle, requests = answer.handle, ProviderRequest.objects.filter(id=item.request.id)
-    timing = route_timing.for_route(item.route.id)
-    deadline = now + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
-    with transaction.atomic(durable=True):
-        # The job before its request, as in all code: another order of locks would deadlock.
-        transitions.to_queued(
-            _unanswered(item),
-            # Shown only if polls will update the position.
-            queue_position=None if timing and timing.webhooks_reliable else answer.queue_position,
-            due_at=min(now + route_timing.first_poll_delay(timing), deadline),
-            deadline_at=deadline,
-            expected_at=timing and item.request.sent_at + timing.median,
-        )
-        requests.update(
-            provider_request_id=handle.request_id,
-            status_url=handle.status_url,
-            response_url=handle.response_url,
-            cancel_url=handle.cancel_url,
-            answered_at=now,
-            **({} if answer.cost_usd is None else {"cost_usd": answer.cost_usd}),
-        )
-        if not requests.filter(state=RequestState.SENDING).update(state=RequestState.ACCEPTED):
-            # The deadline passed first: lifecycle.cancel stops the abandoned submission.
-            requests.filter(state=RequestState.UNKNOWN).exclude(ended_at=None).update(
-                cancel_due_at=now
-            )
 
 
 def _record_deferred(item: Dispatch, answer: RetryLater, *, now: datetime) -> None:

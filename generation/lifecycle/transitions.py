@@ -2,6 +2,8 @@
 
     SUBMIT -> SENT -> QUEUED -> RUNNING -> STORE -> CONVERT -> DONE
 
+SENT to QUEUED is in `acceptances`, in one statement with the provider requests.
+
 Each function is one UPDATE with compare-and-set. The row changes only if it still has the stage and
 the lease of the given instance, and if the stage is one that the function may start from. False
 means that another process changed the job first; the caller then has nothing to do. The condition
@@ -43,22 +45,6 @@ def to_sent(job_ids: Iterable[UUID], *, now: datetime) -> None:
     deadline = now + timedelta(seconds=settings.JOB_SUBMIT_DEADLINE_SECONDS)
     Job.objects.filter(id__in=list(job_ids), stage=Stage.SUBMIT).update(
         stage=Stage.SENT, due_at=deadline, deadline_at=deadline
-    )
-
-
-def to_queued(
-    rows: QuerySet[Job], *, due_at: datetime, deadline_at: datetime, **changes: Any
-) -> bool:
-    """SENT to QUEUED: the provider accepted the submission. `rows` has the job, or is empty."""
-    return _move(
-        rows,
-        [Stage.SENT],
-        Stage.QUEUED,
-        status=JobStatus.PROCESSING,
-        due_at=due_at,
-        deadline_at=deadline_at,
-        tries=0,
-        **changes,
     )
 
 
