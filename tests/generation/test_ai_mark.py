@@ -65,8 +65,13 @@ def delivered(phone, own_fal, life):
 
 def downloads(phone, job) -> tuple[bytes, bytes]:
     status = phone.get("get-video-status", job_id=job.id).json()
-    video, thumbnail = (download(phone, status[name]) for name in ("video_url", "thumbnail_url"))
-    return content_of(video), content_of(thumbnail)
+    urls = file_url(status), status["thumbnail_url"]
+    file, thumbnail = (content_of(download(phone, url)) for url in urls)
+    return file, thumbnail
+
+
+def file_url(status) -> str:
+    return status["video_url"] or status["images"][0]["image_url"]
 
 
 def download(phone, url, **headers):
@@ -172,7 +177,7 @@ def test_a_transparent_image_keeps_its_format_and_is_marked(phone, delivered, im
         assert min(small.getpixel((10, 10))) > 240  # white behind it
     assert MARK in xmp_of_image(image)
     assert MARK in xmp_of_image(thumbnail)
-    url = phone.get("get-video-status", job_id=Job.objects.get().id).json()["video_url"]
+    url = file_url(phone.get("get-video-status", job_id=Job.objects.get().id).json())
     assert download(phone, url).headers["Content-Type"] == f"image/{image_format.lower()}"
 
 
