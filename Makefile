@@ -37,7 +37,7 @@ outages: $(DEV)  ## Send 50 calls a second while PostgreSQL and Valkey restart a
 	@$(BIN)/python -m bench.outages $(ARGS)
 
 screenshots: $(DEV)  ## Take screenshots of the admin with this machine's Chromium, into docs/img
-	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser
+	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser/test_working_day.py
 
 check: $(DEV)  ## Check format, lint, types, imports, migrations, the API's description, secrets and advisories
 	@failed=; \

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="run the fuzz tests and stateful machines alone, with four times the examples",
+        help="run the large tests, and with four times the examples the fuzz tests and machines",
     )
 
 
@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ChildProcess.launch = staticmethod(fork_server.launch)
     decoding_process.launch = fork_server.decode
     config.addinivalue_line("markers", "budgeted: tries more examples with --thorough")
+    config.addinivalue_line("markers", "large: runs with --thorough, or where its file is named")
     budget.is_thorough = config.getoption("--thorough")
 
 
@@ -51,11 +52,9 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if budget.is_thorough:
-        others = [item for item in items if item.get_closest_marker("budgeted") is None]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item.get_closest_marker("budgeted")]
-    items[:] = shared_stack.sort(items)
+    others = [item for item in items if not budget.is_selected(item, config.args)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = shared_stack.sort([i for i in items if budget.is_selected(i, config.args)])
 
 
 def pytest_collection_finish() -> None:

@@ -15,6 +15,7 @@ from credits.flows import Flow
 from credits.services import scheduled_ledger_check
 from generation.models import GenerationModel, Job, JobStatus, ProviderRequest, Theme
 from tests.billing.conftest import AppStore, update_credits
+from tests.helpers.budget import large
 from tests.helpers.job_driver import ended
 from tests.helpers.model_ids import SORA
 from tests.helpers.wait import wait_for
@@ -37,6 +38,7 @@ def customer_history(customer, sandbox):
     return customer
 
 
+@large
 def test_anyone_is_found_by_whatever_is_known_of_them(desk, customer_history):
     agent = desk("agent")
     request = ProviderRequest.objects.get(job_id=customer_history.completed)
@@ -56,6 +58,7 @@ def test_anyone_is_found_by_whatever_is_known_of_them(desk, customer_history):
         assert "zoe@example.com" in agent.page.content()
 
 
+@large
 def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, customer_history):
     agent, viewer = desk("agent"), desk("viewer")
     user = User.objects.get(id=customer_history.user_id)
@@ -76,6 +79,7 @@ def test_an_agent_refunds_and_bans_and_a_viewer_can_do_neither(desk, customer_hi
         assert viewer.open(f"accounts_user_{act}", user.id) == 403
 
 
+@large
 def test_a_large_grant_waits_for_a_second_person(desk, customer_history, settings):
     lead, finance = desk("lead"), desk("finance")
     before, amount = customer_history.balance(), settings.SUPPORT_GRANT_LIMIT + 1
@@ -92,6 +96,7 @@ def test_a_large_grant_waits_for_a_second_person(desk, customer_history, setting
     assert customer_history.balance() == before + amount
 
 
+@large
 def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
     lead, finance = desk("lead"), desk("finance")
     price = GenerationModel.objects.get(id=SORA).base_price_usd
@@ -114,6 +119,7 @@ def test_an_edit_is_given_a_reason_and_a_large_one_waits(desk, running):
     GenerationModel.objects.filter(id=SORA).update(base_price_usd=price)
 
 
+@large
 def test_the_pages_of_products_and_themes_are_read_by_everybody(desk, running):
     finance = desk("finance")
     assert finance.open("billing_product_change", Product.objects.first().pk) == 200
@@ -125,6 +131,7 @@ def test_the_pages_of_products_and_themes_are_read_by_everybody(desk, running):
     lead.look("unreadable-payloads")
 
 
+@large
 def test_after_an_incident_the_lead_counts_and_settles(desk, customer_history):
     lead, before = desk("lead"), customer_history.balance()
     job = Job.objects.get(id=customer_history.completed)
@@ -184,6 +191,7 @@ def count_day(day, model, *, jobs):
         )  # fmt: skip
 
 
+@large
 def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, customer_history, month):
     viewer, finance = desk("viewer"), desk("finance")
 

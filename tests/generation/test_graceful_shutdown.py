@@ -7,6 +7,7 @@ import pytest
 from generation.models import Job, JobStatus, ProviderRequest, RequestState, Stage
 from rendio.celery import app
 from rendio.common.background.due_work import kinds
+from tests.helpers.budget import large
 from tests.helpers.job_driver import ended, submissions
 from tests.helpers.wait import wait_for
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("committed")
 BATCHES = 2
 
 
+@large
 def test_it_finishes_what_it_has_in_hand_and_takes_no_more(running, sandbox):
     sandbox.provider(outcome="submit_timeout")
     running.stack.stop("worker", "beat")

@@ -19,6 +19,7 @@ from adminops.models import Heartbeat
 from adminops.monitoring.heartbeats import QUEUES
 from generation.models import Job, JobStatus, ProviderRequest, RequestState
 from tests.helpers import shared_stack
+from tests.helpers.budget import large
 from tests.helpers.job_driver import (
     assert_completed,
     assert_refunded,
@@ -135,6 +136,7 @@ SENT_TWICE = "submit_429"
 SENT_UNTIL_ITS_DEADLINE = "submit_403_balance"  # and therefore last
 
 
+@large
 def test_what_webhooks_can_change_ends_as_it_should_with_one_submission_each(running, provider):
     """All failures at the same time."""
     phone = running.phone(credits=200)

@@ -13,6 +13,7 @@ import pytest
 from rendio.local import pytest_plugin
 from rendio.local.data_dir import PROJECT
 from rendio.local.pytest_plugin import own_home
+from tests.helpers.budget import large
 from tests.helpers.wait import wait_for
 from tests.local.conftest import alive, fresh_environment, groups_of
 
@@ -55,6 +56,7 @@ def told(folder: Path, name: str) -> dict[str, str]:
     return json.loads(file.read_text())
 
 
+@large
 def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_path, monkeypatch):
     killed = start_run(tmp_path, "killed", wait=True)
     polite = start_run(tmp_path, "polite", wait=False)

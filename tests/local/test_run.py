@@ -19,6 +19,7 @@ from rendio.local.child_process import command_line
 from rendio.local.data_dir import PROJECT, DataDir
 from rendio.local.servers import PostgreSQL
 from rendio.local.wait import answers
+from tests.helpers.budget import large
 from tests.helpers.wait import wait_for
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
 
@@ -92,6 +93,7 @@ def test_a_command_beside_nothing_says_what_is_missing(supervisor):
     )
 
 
+@large
 def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervisor):
     """One start for several promises: it takes seconds."""
     owned = DataDir(supervisor.data_dir)

@@ -14,6 +14,7 @@ import requests
 from django.utils import timezone
 
 from tests.generation.conftest import running
+from tests.helpers.budget import large
 from tests.helpers.job_driver import Running, WebPhone, assert_completed, ended
 from tests.helpers.shifted_clock import HOUR
 from tests.helpers.wait import wait_for
@@ -75,7 +76,7 @@ def assert_job_is_done(phone: WebPhone) -> None:
     assert job.created_at <= job.completed_at <= timezone.now()
 
 
-@pytest.mark.parametrize("name", ["worker", "beat"])
+@pytest.mark.parametrize("name", ["worker", pytest.param("beat", marks=large)])
 def test_a_job_is_done_where_one_clock_is_an_hour_off(running, sandbox, name):
     """The clock of beat is also set back while nothing but beat brings the job on: without
     webhooks, nothing else says "look"."""

@@ -10,6 +10,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django_migration_linter import MigrationLinter
 
 from rendio.common.label_migration import LabelMigration
+from tests.helpers.budget import large
 
 ROOT = Path(__file__).resolve().parents[2]
 # Up to here nothing ran that had to run on. What a newer one may not do, docs/deploy.md says.
@@ -37,6 +38,7 @@ def lint() -> MigrationLinter:
     return linter
 
 
+@large
 def test_the_release_before_runs_on_the_new_schema(django_db_blocker):
     """Any database will do, an empty one too, so that none is made for this."""
     with django_db_blocker.unblock():

@@ -14,6 +14,7 @@ from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL, Valkey
 from rendio.local.stack import Stack
 from rendio.local.wait import wait_until
+from tests.helpers.budget import large
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
 from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
@@ -168,6 +169,7 @@ def test_valkey_hangs_and_only_what_must_be_counted_is_refused(service, phone):
     assert "Redis is unreachable" in whole.json()["problems"]
 
 
+@large
 def test_valkey_restarts_and_no_device_check_fails_after_it(service, phone):
     for _ in range(AT_ONCE):  # both processes have connections
         assert device_check(service).status_code == 200
@@ -179,6 +181,7 @@ def test_valkey_restarts_and_no_device_check_fails_after_it(service, phone):
     assert statuses(device_check(service) for _ in range(AT_ONCE)) == {200}
 
 
+@large
 def test_a_worker_goes_on_after_postgresql_hung(service, phone):
     phone.order()  # so that the worker is at work when it hangs
     with hanging(service.database):

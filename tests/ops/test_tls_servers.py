@@ -14,6 +14,7 @@ from rendio.config import database_url
 from rendio.local import pytest_plugin
 from rendio.local.data_dir import DataDir
 from tests.helpers import fork_server
+from tests.helpers.budget import large
 from tests.helpers.debian import POSTGRESQL, Authority, TlsPostgreSQL, TlsValkey, needed
 
 SHOW_TLS = """
@@ -101,6 +102,7 @@ def test_postgresql_is_verified_as_the_address_says(
             connect(f"{address}{authority.file}&host=localhost")
 
 
+@large
 @needed
 def test_the_backup_drill_verifies_as_the_address_says(
     database, authority, stranger, settings, monkeypatch, django_db_blocker

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from tests.helpers.budget import large
 from tests.helpers.job_driver import assert_completed, assert_refunded, ended, wait_for_results
 from tests.helpers.provider_models import MODELS
 from tests.helpers.wait import wait_for
@@ -48,6 +49,7 @@ UNREPORTED = {
 ENDS = {"fal": REPORTED | UNREPORTED, "replicate": REPORTED | UNREPORTED | {"status_500": TIMEOUT}}
 
 
+@large
 @pytest.mark.parametrize("provider", ["fal", "replicate"])
 def test_every_outcome_at_once(running, sandbox, provider):
     sandbox.provider(provider=provider, queue_seconds=0, run_seconds=0.3)
