@@ -14,4 +14,4 @@ def iso(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC, to the second, with a Z; None for None."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

@@ -35,6 +35,8 @@ logger = structlog.get_logger(__name__)
 class Connection(psycopg.Connection[Any]):
     """A connection with limited waits."""
 
+    # Kept for the next prepared statement (rendio.common.db).
+    idle_cursor: psycopg.Cursor[Any] | None = None
     _parameters: dict[str, Any]
 
     @classmethod
