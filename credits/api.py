@@ -22,11 +22,11 @@ class GetCredits(ApiView):
 class GetCreditHistory(ApiView):
     def get(self, request: Request) -> Response:
         limit, offset, cursor = page_limits(request)
-        entries = queries.history_with_codes(
+        entries = queries.own_history(
             user_id=self.caller.user_id, limit=limit + 1, offset=offset, after=cursor
         )
         page = entries[:limit]
-        cursor_after = next_cursor(page[-1][0].id if len(entries) > limit else None)
+        cursor_after = next_cursor(page[-1].id if len(entries) > limit else None)
         return Response(history_json(page, next_cursor=cursor_after))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet, Subquery, Sum
+from django.db.models import Subquery, Sum
 
-from credits.models import Kind, LedgerEntry, Lot, PromotionCode, Redemption, Wallet
+from credits.models import Kind, LedgerEntry, Lot, PromotionCode, Wallet
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
 
@@ -61,39 +62,65 @@ def balance_summary(user_id: UUID) -> BalanceSummary:
     return BalanceSummary(rows[0][0], rows[0][1], expiring)
 
 
-def history(
-    *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
-) -> list[LedgerEntry]:
-    """Return a user's entries, newest first. `after`: the id of the last entry of the page
-    before.
+def history(*, user_id: UUID, limit: int, after: UUID | None = None) -> list[LedgerEntry]:
+    """Return a user's entries for staff, newest first, with the stored reasons: staff may lack the
+    permission for promotion codes. `after`: the id of the last entry of the page before.
     """
-    return _history(LedgerEntry.objects.all(), user_id, limit=limit, offset=offset, after=after)
-
-
-def history_with_codes(
-    *, user_id: UUID, limit: int, offset: int = 0, after: UUID | None = None
-) -> list[tuple[LedgerEntry, str]]:
-    """Return a user's entries, each with the reason for the user's own eyes, which names a redeemed
-    promotion code. Staff see the stored reason, since they may lack the permission for codes.
-    """
-    entries = LedgerEntry.objects.select_related("redemption__code")
-    found = _history(entries, user_id, limit=limit, offset=offset, after=after)
-    return [(entry, _reason_with_code(entry)) for entry in found]
-
-
-def _reason_with_code(entry: LedgerEntry) -> str:
-    redemption: Redemption | None = getattr(entry, "redemption", None)
-    return f"code {redemption.code.code}" if redemption else entry.reason
-
-
-def _history(
-    entries: QuerySet[LedgerEntry], user_id: UUID, *, limit: int, offset: int, after: UUID | None
-) -> list[LedgerEntry]:
-    entries = entries.filter(wallet__user_id=user_id).order_by("-number")
+    entries = LedgerEntry.objects.filter(wallet__user_id=user_id).order_by("-number")
     if after is not None:
         seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
         entries = entries.filter(number__lt=Subquery(seen))
-    return list(entries[offset : offset + limit])
+    return list(entries[:limit])
+
+
+class HistoryEntry(NamedTuple):
+    """A ledger entry for the user's own eyes: the reason names a redeemed promotion code."""
+
+    id: UUID
+    change: int
+    kind: str
+    reason: str
+    job_id: UUID | None
+    balance_after: int
+    created_at: datetime
+
+
+# The wallet and the bound are found first, so that the page is a range of the index, which is
+# sorted already. Without the entry `after`, the page is empty.
+_OWN_HISTORY = """
+SELECT entry.id, entry.change, entry.kind,
+    CASE WHEN code.id IS NULL THEN entry.reason ELSE 'code ' || code.code END,
+    entry.job_id, entry.balance_after, entry.created_at
+FROM credits_ledgerentry entry
+LEFT JOIN credits_redemption redemption ON redemption.entry_id = entry.id
+LEFT JOIN credits_promotioncode code ON code.id = redemption.code_id
+WHERE entry.wallet_id = (SELECT id FROM credits_wallet WHERE user_id = %(user_id)s)
+    AND entry.number < CASE WHEN %(after)s::uuid IS NULL THEN %(above_all)s ELSE (
+        SELECT seen.number FROM credits_ledgerentry seen
+        WHERE seen.id = %(after)s
+            AND seen.wallet_id = (SELECT id FROM credits_wallet WHERE user_id = %(user_id)s)
+    ) END
+ORDER BY entry.number DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+_ABOVE_ALL_NUMBERS = 2**31 - 1
+
+
+def own_history(
+    *, user_id: UUID, limit: int, offset: int, after: UUID | None
+) -> list[HistoryEntry]:
+    """Return a user's entries for the user, newest first. `after`: as for `history`."""
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            _OWN_HISTORY,
+            {
+                "user_id": user_id,
+                "after": after,
+                "above_all": _ABOVE_ALL_NUMBERS,
+                "limit": limit,
+                "offset": offset,
+            },
+        )
+        return [HistoryEntry._make(row) for row in cursor.fetchall()]
 
 
 def users_sharing_wallet(user_id: UUID) -> list[UUID]:

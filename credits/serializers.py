@@ -10,7 +10,7 @@ from typing import Any
 from rest_framework import serializers
 
 from credits.models import Kind, LedgerEntry
-from credits.queries import BalanceSummary
+from credits.queries import BalanceSummary, HistoryEntry
 from credits.services import Redeemed
 from rendio.common.times import iso
 from rendio.common.web.fields import StrictCharField
@@ -52,7 +52,7 @@ class CreditEntry(serializers.Serializer):
     created_at = serializers.DateTimeField()
 
 
-def entry_json(entry: LedgerEntry, *, reason: str) -> dict[str, Any]:
+def entry_json(entry: LedgerEntry | HistoryEntry, *, reason: str) -> dict[str, Any]:
     """`reason` is the entry's reason as the caller may see it."""
     return {
         "id": entry.id,
@@ -70,12 +70,9 @@ class CreditHistoryAnswer(serializers.Serializer):
     next_cursor = serializers.CharField(allow_null=True)
 
 
-def history_json(
-    page: Sequence[tuple[LedgerEntry, str]], *, next_cursor: str | None
-) -> dict[str, Any]:
-    """One page of entries with their reasons."""
+def history_json(page: Sequence[HistoryEntry], *, next_cursor: str | None) -> dict[str, Any]:
     return {
-        "entries": [entry_json(entry, reason=reason) for entry, reason in page],
+        "entries": [entry_json(entry, reason=entry.reason) for entry in page],
         "next_cursor": next_cursor,
     }
 
