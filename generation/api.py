@@ -15,7 +15,6 @@ from rest_framework.response import Response
 
 from accounts.languages import changed
 from credits import idempotency
-from credits import services as credit_services
 from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import media, queries, services, streams
 from generation.catalogue import cache
@@ -90,17 +89,8 @@ class QuoteVideo(ApiView):
     limits = ("quotes_per_user", "default_per_user")
 
     def post(self, request: Request) -> Response:
-        user_id = self.caller.user_id
-        quoted = services.quote(user_id=user_id, body=self.body, now=clock.now())
-        wallet = credit_services.balance_of(user_id)
-        return Response(
-            quote_answer(
-                quoted.quote,
-                cancel_fee=quoted.cancel_fee,
-                balance=wallet.balance,
-                debt=wallet.debt,
-            )
-        )
+        quoted = services.quote(user_id=self.caller.user_id, body=self.body, now=clock.now())
+        return Response(quote_answer(quoted))
 
 
 class _PaidCall(ApiView, ABC):
@@ -142,7 +132,7 @@ class RetryVideoJob(_PaidCall):
 
 class GetVideoStatus(ApiView):
     def get(self, request: Request) -> Response:
-        job = services.get_job(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
+        job = queries.get_state(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
         body = job_status(job, now=clock.now())
         return Response(body, headers={"Retry-After": str(body["poll_after_seconds"])})
 
@@ -152,7 +142,7 @@ class VideoJobEvents(ApiView):
 
     def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
         caller = self.caller
-        job = services.get_job(user_id=caller.user_id, job_id=parse_uuid(job_id, "job_id"))
+        job = queries.get_state(user_id=caller.user_id, job_id=parse_uuid(job_id, "job_id"))
         began, began_at = caller.language, clock.now().timestamp()
 
         def profiles_language() -> str:

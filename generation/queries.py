@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
-from generation.models import PROGRESS_STORING, Job, JobStatus, Stage
+from generation.models import (
+    PROGRESS_STORING,
+    Job,
+    JobStatus,
+    Stage,
+    credits_refunded,
+)
+from rendio.common.db import prepared_cursor
+from rendio.common.errors import NotFound
+from rendio.common.ids import HIGHEST_UUID
 from rendio.common.ttl_cache import ttl_cache
 
 ETA_SAMPLE_SIZE, ETA_MIN_SAMPLE = 50, 3
@@ -15,28 +26,135 @@ ETA_CACHE_SECONDS = 10
 MAX_QUEUE_POSITION = 1000
 
 
+class JobState(NamedTuple):
+    """What a status tells of a job.
+
+    `queue_position`: the number of jobs ahead, in our queue, at most MAX_QUEUE_POSITION, or in the
+    provider's queue, as the provider reported.
+    """
+
+    id: UUID
+    user_id: UUID
+    model_id: UUID
+    queue: str
+    status: str
+    stage: str
+    progress: int
+    expected_at: datetime | None
+    credits: int
+    fee_kept: int
+    is_refunded: bool
+    error_code: str
+    media_name: str
+    thumbnail_name: str
+    created_at: datetime
+    completed_at: datetime | None
+    queue_position: int | None
+
+    @property
+    def credits_refunded(self) -> int:
+        return credits_refunded(self.credits, self.fee_kept, is_refunded=self.is_refunded)
+
+
+_STATES = """
+SELECT job.id, job.user_id, job.model_id, job.queue, job.status, job.stage, job.progress,
+    job.expected_at, job.credits, job.fee_kept, job.refund_entry_id IS NOT NULL, job.error_code,
+    job.media_name, job.thumbnail_name, job.created_at, job.completed_at,
+    CASE job.stage
+        WHEN 'submit' THEN (
+            SELECT count(*) FROM (
+                SELECT FROM generation_job ahead
+                WHERE ahead.queue = job.queue AND ahead.stage = 'submit'
+                    AND ahead.due_at <= COALESCE(job.due_at, job.created_at) AND ahead.id <> job.id
+                LIMIT %(max_queue_position)s
+            ) counted
+        )
+        WHEN 'sent' THEN 0
+        WHEN 'queued' THEN job.queue_position
+    END
+FROM generation_job job WHERE job.deleted_at IS NULL AND
+"""
+_OWN_STATE = f"{_STATES} job.id = %(job_id)s AND job.user_id = %(user_id)s"
+_STATES_BY_ID = f"{_STATES} job.id = ANY(%(job_ids)s)"
+
+
+def get_state(*, user_id: UUID, job_id: UUID) -> JobState:
+    """The user's own job. Raises NotFound, also for another user's job."""
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            _OWN_STATE,
+            {"user_id": user_id, "job_id": job_id, "max_queue_position": MAX_QUEUE_POSITION},
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound
+    return JobState._make(row)
+
+
+def get_states(job_ids: Iterable[UUID]) -> dict[UUID, JobState]:
+    """The jobs with these ids that are not deleted from history, by id, of any user."""
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            _STATES_BY_ID, {"job_ids": [*job_ids], "max_queue_position": MAX_QUEUE_POSITION}
+        )
+        return {state.id: state for state in map(JobState._make, cursor.fetchall())}
+
+
+class PastJob(NamedTuple):
+    """A job in the history."""
+
+    id: UUID
+    kind: str
+    queue: str
+    prompt: str
+    model_name: str
+    credits: int
+    status: str
+    media_name: str
+    thumbnail_name: str
+    created_at: datetime
+    completed_at: datetime | None
+    error_code: str
+
+
+# A bound that is always there keeps the condition one for the index.
+_HISTORY = """
+SELECT job.id, model.kind, job.queue, job.prompt, model.name, job.credits, job.status,
+    job.media_name, job.thumbnail_name, job.created_at, job.completed_at, job.error_code
+FROM generation_job job JOIN generation_model model ON model.id = job.model_id
+WHERE job.user_id = %(user_id)s AND job.deleted_at IS NULL AND job.id < %(before)s
+    AND (%(status)s::text IS NULL OR job.status = %(status)s)
+    AND (%(kind)s::text IS NULL OR model.kind = %(kind)s)
+    AND (%(queue)s::text IS NULL OR job.queue = %(queue)s)
+ORDER BY job.id DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+
+
 def list_jobs(
     *,
     user_id: UUID,
     limit: int,
     offset: int,
     after: UUID | None,
-    status: str | None,
+    status: str | None = None,
     kind: str | None = None,
     queue: str | None = None,
-) -> list[Job]:
-    """The user's jobs, newest first, each with its model, after the id `after`. `queue`: only
-    videos, or only images."""
-    jobs = Job.objects.owned_by(user_id).select_related("model").order_by("-id")
-    if queue:
-        jobs = jobs.filter(queue=queue)
-    if kind:
-        jobs = jobs.filter(model__kind=kind)
-    if status:
-        jobs = jobs.filter(status=status)
-    if after is not None:
-        jobs = jobs.filter(id__lt=after)
-    return list(jobs[offset : offset + limit])
+) -> list[PastJob]:
+    """The user's jobs, newest first, after the id `after`. `queue`: only videos, or only images."""
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            _HISTORY,
+            {
+                "user_id": user_id,
+                "before": after or HIGHEST_UUID,
+                "status": status,
+                "kind": kind,
+                "queue": queue,
+                "limit": limit,
+                "offset": offset,
+            },
+        )
+        return [PastJob._make(row) for row in cursor.fetchall()]
 
 
 @dataclass(frozen=True)
@@ -47,13 +165,13 @@ class Eta:
     high: int
 
 
-def eta(job: Job, *, now: datetime) -> Eta | None:
+def eta(job: JobState, *, now: datetime) -> Eta | None:
     """The time left, estimated from the model's recent jobs that ran longer than this job so far.
 
     None for an ended job, with fewer than ETA_MIN_SAMPLE completed jobs, and if no recent job took
     that long.
     """
-    if job.is_terminal:
+    if job.status in JobStatus.terminal():
         return None
     age = (now - job.created_at).total_seconds()
     durations = _recent_durations(job.model_id)
@@ -64,7 +182,7 @@ def eta(job: Job, *, now: datetime) -> Eta | None:
     return Eta(low, high)
 
 
-def progress(job: Job, *, now: datetime) -> int:
+def progress(job: Job | JobState, *, now: datetime) -> int:
     """Percent: the provider's value, or the share of the usual time that has passed, if larger.
 
     Stays below PROGRESS_STORING until the provider has finished.
@@ -73,18 +191,6 @@ def progress(job: Job, *, now: datetime) -> int:
         return job.progress
     passed = (now - job.created_at) / max(job.expected_at - job.created_at, timedelta(seconds=1))
     return max(job.progress, int(min(passed, 1) * (PROGRESS_STORING - 1)))
-
-
-def queue_position(job: Job) -> int | None:
-    """The number of jobs ahead: in our queue, at most MAX_QUEUE_POSITION, or in the provider's
-    queue, as the provider reported."""
-    if job.stage == Stage.SUBMIT:
-        until = job.due_at or job.created_at
-        before = Job.objects.due(until, queue=job.queue, stages=[Stage.SUBMIT])
-        return before.exclude(id=job.id)[:MAX_QUEUE_POSITION].count()
-    if job.stage == Stage.SENT:
-        return 0
-    return job.queue_position if job.stage == Stage.QUEUED else None
 
 
 @ttl_cache(lambda: ETA_CACHE_SECONDS)

@@ -14,8 +14,10 @@ from rest_framework import serializers
 
 from generation import media, queries
 from generation.catalogue.orders import FEE_HELP, SETTINGS_HELP
-from generation.models import Job, JobStatus, ModelKind, Quote
+from generation.models import Job, JobStatus, ModelKind, media_kind
 from generation.provenance import AI_GENERATED_HELP
+from generation.queries import JobState, PastJob
+from generation.services import Quoted
 from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
 
@@ -37,16 +39,16 @@ class QuoteAnswer(serializers.Serializer):
     expires_at = serializers.DateTimeField()
 
 
-def quote_answer(quote: Quote, *, cancel_fee: int, balance: int, debt: int) -> dict[str, Any]:
+def quote_answer(quoted: Quoted) -> dict[str, Any]:
     return {
-        "quote_id": quote.id,
-        "credits": quote.credits,
-        "credits_remaining": balance,
+        "quote_id": quoted.quote_id,
+        "credits": quoted.credits,
+        "credits_remaining": quoted.balance,
         # A wallet with a debt cannot spend, even with a positive balance.
-        "affordable": balance >= quote.credits and not debt,
-        "cancel_fee_after_start": cancel_fee,
-        "settings": quote.settings,
-        "expires_at": iso(quote.expires_at),
+        "affordable": quoted.balance >= quoted.credits and not quoted.debt,
+        "cancel_fee_after_start": quoted.cancel_fee,
+        "settings": quoted.settings,
+        "expires_at": iso(quoted.expires_at),
     }
 
 
@@ -56,7 +58,7 @@ class JobError(serializers.Serializer):
     message = serializers.CharField()
 
 
-def _error(job: Job) -> dict[str, Any] | None:
+def _error(job: JobState | PastJob) -> dict[str, Any] | None:
     return describe(job.error_code) if job.error_code else None
 
 
@@ -79,10 +81,10 @@ def _images_field() -> serializers.Serializer:
     )
 
 
-def _file_fields(job: Job) -> dict[str, Any]:
+def _file_fields(job: JobState | PastJob) -> dict[str, Any]:
     """The signed URLs of a job's files."""
     url, thumbnail_url = media.signed_url(job.media_name), media.signed_url(job.thumbnail_name)
-    if job.media_kind == "video":
+    if media_kind(job.queue) == "video":
         return {"video_url": url, "thumbnail_url": thumbnail_url}
     images = [{"image_url": url, "thumbnail_url": thumbnail_url}] if url else []
     return {"video_url": None, "thumbnail_url": thumbnail_url, "images": images}
@@ -109,14 +111,14 @@ class JobStatusAnswer(serializers.Serializer):
     ai_generated = serializers.BooleanField(help_text=AI_GENERATED_HELP)
 
 
-def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
+def job_status(job: JobState, *, now: datetime) -> dict[str, Any]:
     """The response of get-video-status."""
     eta = queries.eta(job, now=now)
     return {
         "job_id": job.id,
         "status": job.status,
         "progress": queries.progress(job, now=now),
-        "queue_position": queries.queue_position(job),
+        "queue_position": job.queue_position,
         "eta_seconds": {"low": eta.low, "high": eta.high} if eta else None,
         **_file_fields(job),
         "credits_used": job.credits,
@@ -129,7 +131,7 @@ def job_status(job: Job, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def poll_after_seconds(job: Job, *, now: datetime) -> int:
+def poll_after_seconds(job: JobState, *, now: datetime) -> int:
     """Seconds until the phone should poll again: a sixth of the job's age, within 2 to 30."""
     age = (now - job.created_at).total_seconds()
     return int(min(max(age / 6, MIN_POLL_SECONDS), MAX_POLL_SECONDS))
@@ -156,13 +158,13 @@ class JobsAnswer(serializers.Serializer):
     next_cursor = serializers.CharField(allow_null=True)
 
 
-def history_item(job: Job) -> dict[str, Any]:
+def history_item(job: PastJob) -> dict[str, Any]:
     """One job of get-video-jobs and get-jobs."""
     return {
         "job_id": job.id,
-        "kind": job.model.kind,
+        "kind": job.kind,
         "prompt": job.prompt,
-        "model_name": job.model.name,
+        "model_name": job.model_name,
         "credits_used": job.credits,
         "status": job.status,
         **_file_fields(job),
@@ -182,7 +184,7 @@ class CancelledAnswer(serializers.Serializer):
     )
 
 
-def refund_fields(job: Job) -> dict[str, Any]:
+def refund_fields(job: Job | JobState) -> dict[str, Any]:
     """Whether credits were refunded, and how many if a fee was kept."""
     amount = {"credits_refunded": job.credits_refunded} if job.fee_kept else {}
     return {"refunded": job.credits_refunded > 0, **amount}

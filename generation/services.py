@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ from generation.moderation import screening
 from generation.uploads import ingest, retention
 from rendio.common import db
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
+from rendio.common.ids import uuid7
 from rendio.common.observability import metrics
 
 logger = structlog.get_logger(__name__)
@@ -47,31 +49,60 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Quoted:
-    """`cancel_fee`, in credits, is an estimate. The response to the order states the final fee."""
+    """A price that is guaranteed until `expires_at`, and the user's wallet. Amounts in credits.
 
-    quote: Quote
+    `cancel_fee` is an estimate. The response to the order states the final fee.
+    """
+
+    quote_id: UUID
+    credits: int
+    settings: dict[str, Any]
+    expires_at: datetime
     cancel_fee: int
+    balance: int
+    debt: int
+
+
+_CREATE_QUOTE = f"""
+WITH quote AS (
+    INSERT INTO generation_quote (id, user_id, model_id, settings, credits, price_usd, expires_at)
+    VALUES (%(quote_id)s, %(user_id)s, %(model_id)s, %(settings)s, %(credits)s, %(price_usd)s,
+        %(expires_at)s)
+)
+SELECT exposure.cancel_fee, wallet.balance, wallet.debt
+FROM generation_exposure({exposure.PARAMETERS_SQL}) exposure, credits_balance(%(user_id)s) wallet
+"""  # noqa: S608
 
 
 def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
-    """Price the body of a generate-video request and guarantee the price for QUOTE_SECONDS."""
+    """Price the body of a generate-video request and guarantee the price for QUOTE_SECONDS.
+
+    One round trip to the database; two with an upload. Raises like `parse_order` and
+    `retention.require_usable`, and NotFound if there is no wallet.
+    """
     order = parse_order(body, cache.current())
     if order.upload_id:
         retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
-    credits = order.price.credits
+    quote_id, credits = uuid7(), order.price.credits
+    expires_at = now + timedelta(seconds=settings.QUOTE_SECONDS)
     max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
-    exposed = exposure.get_exposure(
-        exposure.parameters(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now)
-    )
-    quote = Quote.objects.create(
-        user_id=user_id,
-        model_id=order.model.id,
-        settings=order.settings,
-        credits=order.price.credits,
-        price_usd=order.price.usd,
-        expires_at=now + timedelta(seconds=settings.QUOTE_SECONDS),
-    )
-    return Quoted(quote, exposed.cancel_fee)
+    with db.prepared_cursor() as cursor:
+        cursor.execute(
+            _CREATE_QUOTE,
+            {
+                **exposure.parameters(user_id, max_cost_usd=max_cost_usd, credits=credits, now=now),
+                "quote_id": quote_id,
+                "model_id": order.model.id,
+                "settings": json.dumps(order.settings),
+                "credits": credits,
+                "price_usd": order.price.usd,
+                "expires_at": expires_at,
+            },
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound
+    return Quoted(quote_id, credits, order.settings, expires_at, *row)
 
 
 def generate(*, attempt: IdempotentRequest, body: dict[str, Any], now: datetime) -> StoredResponse:

@@ -26,7 +26,9 @@ from django.utils import translation
 from rest_framework.renderers import JSONRenderer
 
 from accounts import revocations
-from generation.models import Job, JobStatus
+from generation import queries
+from generation.models import JobStatus
+from generation.queries import JobState
 from generation.serializers import job_status
 from rendio.common import clock
 from rendio.common.background.threads import BackgroundThread
@@ -46,14 +48,14 @@ Body = dict[str, Any]
 class _Subscription:
     """One stream's job and its pending events. None in `updates` closes the stream."""
 
-    def __init__(self, job: Job, last_sent: Body, language_now: Callable[[], str]) -> None:
-        self.job_id: UUID = job.id
-        self.user_id: UUID | None = job.user_id
+    def __init__(self, job: JobState, last_sent: Body, language_now: Callable[[], str]) -> None:
+        self.job_id = job.id
+        self.user_id = job.user_id
         self.updates: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
         self._language_now = language_now
         self._last_sent = _comparable_fields(last_sent)
 
-    def publish(self, job: Job | None) -> None:
+    def publish(self, job: JobState | None) -> None:
         if job is None:
             self.updates.put(None)
             return
@@ -119,8 +121,7 @@ class _Broadcaster:
             subscriptions = list(self._subscriptions)
         try:
             with at_most(settings.DB_REQUEST_SECONDS):
-                ids = {subscription.job_id for subscription in subscriptions}
-                jobs = Job.objects.filter(deleted_at=None).in_bulk(ids)
+                jobs = queries.get_states({one.job_id for one in subscriptions})
         except DatabaseFailure as error:
             logger.warning("streams_not_read", error=type(error).__name__)
             connection.close()
@@ -136,7 +137,7 @@ class _Broadcaster:
 _broadcaster = _Broadcaster()
 
 
-def events(job: Job, *, session_id: UUID, language_now: Callable[[], str]) -> Iterator[bytes]:
+def events(job: JobState, *, session_id: UUID, language_now: Callable[[], str]) -> Iterator[bytes]:
     """The text/event-stream of the caller's own job.
 
     Each event is in the language that the phone requested, else in the profile's current language.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from credits.errors import AccountSuspended
 from credits.models import Wallet, WalletState
-from rendio.common.db import CompiledQuery, Statement
+from rendio.common.db import CompiledQuery, Statement, prepared_cursor
 from rendio.common.errors import NotFound, Unauthorized
 
 
@@ -23,11 +23,9 @@ class Balance:
 
 def balance_of(user_id: UUID) -> Balance:
     """Return the user's balance without a lock. Raises NotFound if there is no wallet."""
-    row = (
-        Wallet.objects.filter(user_id=user_id)
-        .values_list("balance", "debt", "lifetime_total")
-        .first()
-    )
+    with prepared_cursor() as cursor:
+        cursor.execute("SELECT balance, debt, lifetime_total FROM credits_balance(%s)", [user_id])
+        row = cursor.fetchone()
     if row is None:
         raise NotFound
     return Balance(*row)

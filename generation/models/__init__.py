@@ -27,6 +27,8 @@ from generation.models.jobs import (
     Job,
     JobStatus,
     Stage,
+    credits_refunded,
+    media_kind,
 )
 from generation.models.moderation import BlockedTerm, InputKind, Sanction, Violation
 from generation.models.operations import (
@@ -84,5 +86,7 @@ __all__ = [
     "Upload",
     "Violation",
     "WebhookDelivery",
+    "credits_refunded",
+    "media_kind",
     "new_webhook_token",
 ]

@@ -56,6 +56,16 @@ IN_FLIGHT = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 NEGATIVE_PROMPT = "negative_prompt"
 
 
+def credits_refunded(credits: int, fee_kept: int, *, is_refunded: bool) -> int:
+    """Refunded credits. 0 without a refund, or if the fee was the whole price."""
+    return credits - fee_kept if is_refunded else 0
+
+
+def media_kind(queue: str) -> Literal["video", "image"]:
+    """The kind of a job's media, from its queue: the model may be deleted."""
+    return "image" if queue == "medium" else "video"
+
+
 class JobQuerySet(OwnedQuerySet["Job"]):
     def owned_by(self, user_id: UUID) -> Self:
         """The user's jobs that are not deleted from history."""
@@ -231,13 +241,13 @@ class Job(models.Model):
 
     @property
     def media_kind(self) -> Literal["video", "image"]:
-        """The kind of media, from the queue: the model may be deleted."""
-        return "image" if self.queue == "medium" else "video"
+        return media_kind(self.queue)
 
     @property
     def credits_refunded(self) -> int:
-        """Refunded credits. 0 without a refund, or if the fee was the whole price."""
-        return self.credits - self.fee_kept if self.refund_entry_id else 0
+        return credits_refunded(
+            self.credits, self.fee_kept, is_refunded=self.refund_entry_id is not None
+        )
 
     @property
     def credits_kept(self) -> int:

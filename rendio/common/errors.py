@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -164,15 +165,20 @@ class InternalError(Refusal):
     message = _("Something went wrong on our side.")
 
 
+@cache
+def _import_errors() -> None:
+    autodiscover_modules("errors")
+
+
 def all_refusals() -> list[type[Refusal]]:
     """Every class with a code, sorted by code. Imports the `errors` module of each app."""
-    autodiscover_modules("errors")
+    _import_errors()
     return [refusal for _code, refusal in sorted(_by_code.items())]
 
 
 def refusal_by_code(code: str) -> type[Refusal]:
     """The class of a code such as ERR_5001. Raises KeyError for an unknown one."""
-    autodiscover_modules("errors")
+    _import_errors()
     return _by_code[code]
 
 

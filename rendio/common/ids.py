@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
+HIGHEST_UUID = UUID(int=(1 << 128) - 1)
+
 
 def uuid7() -> UUID:
     """A UUID version 7 (RFC 9562, 5.7): milliseconds, then 74 random bits.

@@ -1,4 +1,4 @@
-"""Cost of a first generate-video: round trips to PostgreSQL and Redis, and messages."""
+"""Cost of frequent calls: round trips to PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import now
 
 from accounts import tokens
+from credits import services as credit_services
+from credits.services import Source
+from generation.errors import ProviderUnavailable
+from generation.models import Job, JobStatus, Stage
 from rendio.common.web import ratelimit
+from tests.generation.test_fair_queue import copy_job
 from tests.helpers.phone import Phone
 from tests.helpers.pictures import uploaded
 
@@ -163,3 +169,63 @@ def test_replay_from_an_emptied_wallet_takes_four_trips_to_postgresql(
     assert answer.content == first.content
     assert answer.headers["X-Idempotent-Replay"] == "true"
     assert database_wire.trips - before == 4
+
+
+# --- Reads ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def customer(phone):
+    """A guest with a pending, a completed, and 24 failed jobs, and 26 ledger entries or more."""
+    phone.generate()
+    pending = Job.objects.get()
+    completed, *others = copy_job(pending, [phone.user_id] * 25)
+    end(completed, status=JobStatus.COMPLETED, media_name="jobs/a/video.mp4")
+    for job in others:
+        end(
+            job,
+            status=JobStatus.FAILED,
+            refund_entry_id=grant(phone).id,
+            error_code=ProviderUnavailable.code,
+        )
+    phone.pending_id, phone.completed_id = pending.id, completed.id
+    return phone
+
+
+def end(job, **values):
+    done = {"stage": Stage.DONE, "due_at": None, "deadline_at": None, "completed_at": now()}
+    Job.objects.filter(id=job.id).update(**done, **values)
+
+
+def grant(phone):
+    return credit_services.grant(
+        user_id=phone.user_id, amount=1, source=Source.SUPPORT, reason="test", now=now()
+    )
+
+
+READS = {
+    "status of a pending job": lambda phone: phone.get("get-video-status", job_id=phone.pending_id),
+    "status of a completed job": lambda phone: phone.get(
+        "get-video-status", job_id=phone.completed_id
+    ),
+    "jobs": lambda phone: phone.get("get-jobs", limit=20),
+    "video jobs of a status": lambda phone: phone.get("get-video-jobs", status="failed", limit=20),
+    "credits": lambda phone: phone.get("get-user-credits"),
+    "history": lambda phone: phone.get("get-credit-history", limit=20),
+    "quote": lambda phone: phone.post("quote-video", {"prompt": "A red balloon over the sea"}),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_takes_one_statement_and_one_trip_to_redis(customer, wire, settings, name):
+    limits = {"default_per_user": (100, 60), "quotes_per_user": (100, 60)}
+    settings.RATE_LIMITS = settings.RATE_LIMITS | limits
+    READS[name](customer)  # the connection to Redis is made; catalogue and durations are cached
+    before = wire.trips
+
+    with CaptureQueriesContext(connection) as statements:
+        answer = READS[name](customer)
+
+    assert answer.status_code == 200, answer.content
+    assert len(statements) == 1, [each["sql"] for each in statements]
+    assert wire.trips - before == 1

@@ -15,7 +15,7 @@ import requests
 from django.db import connection
 from django.utils import timezone
 
-from generation import streams
+from generation import queries, streams
 from generation.lifecycle import settle
 from generation.providers.base import FailureReason
 from tests.helpers import shared_stack
@@ -177,7 +177,8 @@ def alive(threads) -> int:
 def test_waiting_holds_no_database_connection(guest, endless, monkeypatch):
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
     job = create_job(guest)
-    stream = streams.events(job, session_id=uuid4(), language_now=lambda: "en")
+    state = queries.get_state(user_id=guest.user_id, job_id=job.id)
+    stream = streams.events(state, session_id=uuid4(), language_now=lambda: "en")
     assert b'"pending"' in next(stream)
     assert connection.connection is not None
 

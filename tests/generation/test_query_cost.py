@@ -1,19 +1,25 @@
-"""Cost of the due queries: with fifty thousand finished rows and ten due ones, they read tens of
-rows."""
+"""Cost of queries among fifty thousand finished rows: the due queries and pages of a history read
+tens of rows."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.utils import timezone
+from psycopg import sql
+from psycopg._queries import PostgresQuery
+from psycopg.adapt import Transformer
 
+from credits import queries as credit_queries
+from generation import queries as generation_queries
 from generation.dispatch import fair_queue
 from generation.due_work import CANCELLABLE_STAGES
 from generation.lifecycle import poll
-from generation.models import IN_FLIGHT, Job, ProviderRequest, Stage, WebhookDelivery
+from generation.models import IN_FLIGHT, Job, JobStatus, ProviderRequest, Stage, WebhookDelivery
 from tests.helpers.job_driver import create_job
 
 STORED, DUE, TENS = 50_000, 10, 60
@@ -109,3 +115,76 @@ def test_sweeps_look_at_tens_of_fifty_thousand_rows(many_finished_rows):
     assert max(looked_at.values()) <= TENS, looked_at
     assert looked_at["whose turn"] == DUE
     assert looked_at["poll"] == 3 * DUE
+
+
+# --- Pages of a history ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_entries(phone):
+    """The ids of this guest's ledger entries."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO credits_ledgerentry (id, wallet_id, number, kind, change, balance_after,"
+            " debt_change, debt_after, lots, reason, created_at)"
+            " SELECT gen_random_uuid(), wallet_id, number + copy, 'grant', 1, 1, 0, 0, '[]', '',"
+            " now() FROM credits_ledgerentry, generate_series(1, %s) copy"
+            " WHERE wallet_id = (SELECT id FROM credits_wallet WHERE user_id = %s)",
+            [STORED, phone.user_id],
+        )
+        cursor.execute("ANALYZE credits_ledgerentry")
+
+
+def rows_read_by(read: Callable[[], object]) -> int:
+    """Rows read by the one statement that `read` sends, by the plan that PostgreSQL makes for all
+    values: it may keep that for a statement that is prepared."""
+    sent = []
+
+    def note(execute, statement, parameters, many, context):
+        sent.append((statement, parameters))
+        return execute(statement, parameters, many, context)
+
+    with connection.execute_wrapper(note):
+        read()
+    [(statement, parameters)] = sent
+    query = PostgresQuery(Transformer(connection.connection))
+    query.convert(statement, parameters)
+    values = [sql.Literal(parameters[name]) for name in query._order]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(b"PREPARE page AS " + query.query)
+        cursor.execute(
+            sql.SQL("EXPLAIN (ANALYZE, FORMAT json) EXECUTE page({})").format(
+                sql.SQL(", ").join(values)
+            )
+        )
+        [[plan]] = cursor.fetchone()
+        cursor.execute("DEALLOCATE page")
+    return _rows(plan["Plan"])
+
+
+def test_pages_of_a_long_history_of_jobs_read_tens_of_rows(many_finished_rows):
+    user_id = many_finished_rows.user_id
+    middle = Job.objects.order_by("id")[STORED // 2].id
+
+    for after, status in ((None, None), (middle, None), (middle, JobStatus.COMPLETED)):
+        read = rows_read_by(
+            lambda after=after, status=status: generation_queries.list_jobs(
+                user_id=user_id, limit=11, offset=0, after=after, status=status
+            )
+        )
+
+        assert 0 < read <= TENS, (after, status)
+
+
+def test_pages_of_a_long_history_of_credits_read_tens_of_rows(phone, many_entries):
+    entries = credit_queries.history(user_id=phone.user_id, limit=STORED)
+
+    for after in (None, entries[STORED // 2].id):
+        read = rows_read_by(
+            lambda after=after: credit_queries.own_history(
+                user_id=phone.user_id, limit=11, offset=0, after=after
+            )
+        )
+
+        assert 0 < read <= TENS, after

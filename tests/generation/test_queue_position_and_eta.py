@@ -113,7 +113,7 @@ def test_the_position_is_counted_up_to_a_bound_on_an_index(phone, settings, monk
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE generation_job")
 
-    assert queries.queue_position(last) == 20
+    assert queries.get_state(user_id=phone.user_id, job_id=last.id).queue_position == 20
 
     before = Job.objects.due(last.due_at, queue="low", stages=[Stage.SUBMIT])[:20]
     plan = before.explain(analyze=True, buffers=False)
