@@ -7,11 +7,13 @@ ranges, because players seek.
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import mimetypes
 import re
 import time
 from datetime import datetime
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.core import signing
@@ -19,6 +21,7 @@ from django.core.files.storage import default_storage
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
+from django.utils.encoding import force_bytes
 from django.utils.http import http_date, parse_http_date_safe
 
 from rendio.common.errors import Forbidden, NotFound
@@ -26,7 +29,33 @@ from rendio.common.errors import Forbidden, NotFound
 # For us and for django-storages: unknown to Python 3.11.
 mimetypes.add_type("image/webp", ".webp")
 CHUNK_BYTES = 64 * 1024
-_signer = signing.Signer(salt="rendio.media.until")
+
+
+class _Json(signing.JSONSerializer):
+    """Django's serializer, with one encoder for all objects."""
+
+    _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+    def dumps(self, obj: Any) -> bytes:
+        return self._encode(obj).encode("latin-1")
+
+
+class _Signer(signing.Signer):
+    """Django's signer, which derives each key once: a list has forty signatures."""
+
+    def __init__(self, *, salt: str) -> None:
+        super().__init__(salt=salt)
+        self._derived_keys = {
+            key: hashlib.sha256(f"{salt}signer".encode() + force_bytes(key)).digest()
+            for key in (self.key, *self.fallback_keys)
+        }
+
+    def signature(self, value: bytes | str, key: bytes | str | None = None) -> str:
+        derived = self._derived_keys[key or self.key]
+        return signing.b64_encode(hmac.digest(derived, force_bytes(value), "sha256")).decode()
+
+
+_signer = _Signer(salt="rendio.media.until")
 
 
 def signed_url(name: str, *, seconds: int | None = None) -> str | None:
@@ -38,7 +67,7 @@ def signed_url(name: str, *, seconds: int | None = None) -> str | None:
     if settings.MEDIA_BUCKET:
         # An argument of S3Storage that Django's base class does not have.
         return default_storage.url(name, expire=seconds)  # type: ignore[call-arg]
-    return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds])
+    return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds], _Json)
 
 
 def name_from_url(url: str) -> str | None:

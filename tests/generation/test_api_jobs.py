@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from django.core import signing
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
@@ -443,6 +444,17 @@ def test_a_url_that_is_not_ours_is_403(film, client):
 
     for forged in (token[:-2] + signature_last * 2, "x" + token, "garbage", "a:b:c", "é"):
         assert_refused(film(path=f"/media/{forged}"), 403, "ERR_4006")
+
+
+def test_a_signature_is_djangos(settings):
+    token = media.signed_url("test/film.mp4").rpartition("/")[2]
+    name, _until = signing.Signer(salt="rendio.media.until").unsign_object(token)
+    rotated = signing.Signer(
+        key="new", salt="rendio.media.until", fallback_keys=[settings.SECRET_KEY]
+    )
+
+    assert name == "test/film.mp4"
+    assert rotated.unsign_object(token)[0] == name
 
 
 def test_a_path_out_of_the_folder_is_not_served(film, client):
