@@ -43,6 +43,15 @@ class ProviderUnavailable(Refusal):
         self.headers["Retry-After"] = str(retry_after)
 
 
+class PromptNotImproved(ProviderUnavailable):
+    """The prompt helper failed. Nobody is charged for it in any case."""
+
+    message = _("Your prompt could not be improved. Nothing was charged.")
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
+
+
 class ProviderTimeout(Refusal):
     """Only the error of a failed job: nothing raises it."""
 

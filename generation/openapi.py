@@ -29,6 +29,8 @@ from generation.errors import (
     StorageUnavailable,
 )
 from generation.models import JobStatus, ModelKind
+from generation.prompt_helper import api as prompt_helper_api
+from generation.prompt_helper.responses import ImproveBody, ImprovedAnswer
 from generation.provenance import ProvenanceAnswer
 from generation.serializers import (
     CancelledAnswer,
@@ -209,6 +211,27 @@ OPERATIONS: Operations = {
         },
         headers=CATALOGUE_HEADERS,
         other_statuses=UNCHANGED,
+    ),
+    prompt_helper_api.ImprovePrompt: Operation(
+        tag=Tag.GENERATION,
+        summary="Improve a prompt",
+        text="A language model rewrites the draft. Costs nothing. 409 if the server has no prompt "
+        "helper. After a 503 use the draft as it is, or try again.",
+        body=ImproveBody,
+        request_example={"prompt": "a red balloon", "kind": "text-to-video", "language": "en"},
+        response=ImprovedAnswer,
+        response_example={
+            "prompt": "A red balloon rises over wet roofs at dawn, slow tilt up, soft light.",
+            "changes": ["Added a place and a time of day.", "Added a movement of the camera."],
+        },
+        refusals=(
+            InvalidPrompt,
+            InvalidState,
+            ContentRejected,
+            AccountSuspended,
+            ConsentRequired,
+            ProviderUnavailable,
+        ),
     ),
     api.QuoteVideo: Operation(
         tag=Tag.GENERATION,

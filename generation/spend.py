@@ -3,23 +3,27 @@
 `SpendDay` has the daily rollup (`rollup_daily_spend`). Submissions since then are added at
 each read, so the spend is exact for the scheduler, which holds the lock of the health rows. The
 spend may exceed a cap by the cost of one job, and by charges above the cost that a route states.
+Costs without a submission are added to the day by `book`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 
 from django.conf import settings
-from django.db.models import Max, Q, Sum
+from django.db.models import F, Max, Q, Sum
 from django.db.models.functions import TruncDate
 
 from generation.models import ProviderRequest, SpendDay
 
 # A submission is committed at most this long after its `sent_at`.
 RECORDING_DELAY = timedelta(seconds=30)
+# Of days to which only `book` adds: no submission is in them.
+NOTHING_COUNTED = datetime(1970, 1, 1, tzinfo=UTC)
+COST_STEP_USD = Decimal("0.0001")
 
 
 class Period(StrEnum):
@@ -103,6 +107,18 @@ def spent_usd(*, now: datetime) -> dict[tuple[str, Period], Decimal]:
             add(provider, Period.MONTH, month)
             add(provider, Period.DAY, day)
     return spent
+
+
+def book(provider: str, usd: Decimal, *, now: datetime) -> None:
+    """Add a cost that has no submission to today's spend of a provider that has no submissions at
+    all. A negative cost corrects an earlier one. Rounded up to COST_STEP_USD."""
+    day, _ = SpendDay.objects.get_or_create(
+        provider=provider,
+        date=now.astimezone(UTC).date(),
+        defaults={"usd": Decimal(0), "counted_until": NOTHING_COUNTED},
+    )
+    cost = usd.quantize(COST_STEP_USD, rounding=ROUND_CEILING)
+    SpendDay.objects.filter(id=day.id).update(usd=F("usd") + cost)
 
 
 def rollup_daily_spend(*, now: datetime) -> None:

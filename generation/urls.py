@@ -1,6 +1,7 @@
 from django.urls import path
 
 from generation import api
+from generation.prompt_helper import api as prompt_helper_api
 from generation.uploads import api as uploads_api
 
 urlpatterns = [
@@ -9,6 +10,7 @@ urlpatterns = [
     path("upload-image", uploads_api.UploadImage.as_view()),
     path("start-direct-upload", uploads_api.StartDirectUpload.as_view()),
     path("finish-direct-upload", uploads_api.FinishDirectUpload.as_view()),
+    path("improve-prompt", prompt_helper_api.ImprovePrompt.as_view()),
     path("quote-video", api.QuoteVideo.as_view()),
     path("generate-video", api.GenerateVideo.as_view()),
     path("get-video-status", api.GetVideoStatus.as_view()),

@@ -40,6 +40,7 @@ HTTPS_URLS = (
     "APNS_URL",
     "APNS_SANDBOX_URL",
     "OPENAI_URL",
+    "OPENROUTER_URL",
     "PUBLIC_URL",
 )
 
@@ -81,6 +82,9 @@ def _all_errors(values: Mapping[str, Any], environment: Mapping[str, str]) -> It
         yield Error("FAL_KEY is missing (or FAL_KEYS, or FAL_KEYS_FILE).", id="rendio.E002")
     if "openai" in values["MODERATION"] and not values["OPENAI_API_KEY"]:
         yield Error("OPENAI_API_KEY is missing: MODERATION names openai.", id="rendio.E003")
+    if values["OPENROUTER_MODELS"] and not values["OPENROUTER_API_KEY"]:
+        problem = "OPENROUTER_API_KEY is missing: OPENROUTER_MODELS turns the prompt helper on."
+        yield Error(problem, id="rendio.E007")
     apns = {name for name in ("APNS_KEY_ID", "APNS_PRIVATE_KEY") if values[name]}
     if len(apns) == 1:
         problem = f"{apns.pop()} is set without the other: APNS_KEY_ID, APNS_PRIVATE_KEY."

@@ -45,6 +45,7 @@ from rendio.config.environment import (
     integer_map,
     key_ring,
     listen_address,
+    model_names,
     name_map,
     optional_instant,
     optional_integer,
@@ -435,6 +436,7 @@ RATE_LIMITS = {
     # The rows of a job are never deleted.
     "generation_day_per_user": (integer("RATE_LIMIT_GENERATION_PER_DAY", 500), 86_400),
     "quotes_per_user": (integer("RATE_LIMIT_QUOTES_PER_MINUTE", 60), 60),
+    "improved_prompts_per_user": (integer("RATE_LIMIT_IMPROVED_PROMPTS_PER_HOUR", 30), 3600),
     "consents_per_user": (integer("RATE_LIMIT_CONSENTS_PER_HOUR", 10), 3600),
     # A caller with a proof has limits of its own. Ten thousand phones may share an address:
     # docs/decisions/0028-shared-addresses.md has the arithmetic of the limits by address.
@@ -706,14 +708,28 @@ PROVIDERS = {
 }
 # Concurrent submissions of each key of a provider; no limit for others.
 PROVIDER_MAX_CONCURRENT = integer_map("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
+# The prompt helper (generation/prompt_helper): models in the order in which they are asked. Without
+# models the helper is off.
+OPENROUTER_MODELS = model_names("OPENROUTER_MODELS", at_most=3)
+OPENROUTER_API_KEY = env.str("OPENROUTER_API_KEY", default="" if PRODUCTION else "sandbox-secret")
+OPENROUTER_URL = service_url(
+    "OPENROUTER_URL", "https://openrouter.ai/api", sandbox="openrouter/api"
+)
+OPENROUTER_TIMEOUT_SECONDS = integer("OPENROUTER_TIMEOUT_SECONDS", 8, at_least=3, at_most=20)
+# Booked for a call whose cost is not known.
+OPENROUTER_MAX_USD = decimal("OPENROUTER_MAX_USD", "0.01")
 # Spend cap of a provider in a day and in a month (UTC). In production a day has a cap by default;
 # `off` removes it.
 DEFAULT_DAILY_USD = 500
+# Services whose costs are booked.
+PAID_SERVICES = [*PROVIDERS, "openrouter"]
 PROVIDER_SPEND_CAPS = {
     "day": decimal_map(
-        "PROVIDER_DAILY_USD", of=PROVIDERS, default_usd=DEFAULT_DAILY_USD if PRODUCTION else None
+        "PROVIDER_DAILY_USD",
+        of=PAID_SERVICES,
+        default_usd=DEFAULT_DAILY_USD if PRODUCTION else None,
     ),
-    "month": decimal_map("PROVIDER_MONTHLY_USD", of=PROVIDERS, default_usd=None),
+    "month": decimal_map("PROVIDER_MONTHLY_USD", of=PAID_SERVICES, default_usd=None),
 }
 # Our price of one Runway credit.
 RUNWAY_CREDIT_USD = decimal("RUNWAY_CREDIT_USD", "0.01")

@@ -29,6 +29,7 @@ from sandbox.fal.webhooks import FalWebhooks
 from sandbox.modal.calls import ModalCalls
 from sandbox.modal.webhooks import ModalWebhooks
 from sandbox.openai import OpenAI
+from sandbox.openrouter import OpenRouter
 from sandbox.recorder import RecordRequests, RequestLog
 from sandbox.replicate.predictions import ReplicatePredictions
 from sandbox.replicate.webhooks import ReplicateWebhooks
@@ -66,7 +67,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     keys = KeySet()
     auth = AppleAuth(outages=outages, keys=keys, app=app)
     account_events = AccountEvents(auth=auth, keys=keys, app=app)
-    openai = OpenAI()
+    openai, openrouter = OpenAI(), OpenRouter()
     apns = Apns(app)
     storekit = StoreKit(outages=outages, app=app, url=url, keys_folder=find_keys_folder(os.environ))
     control = Control(
@@ -78,6 +79,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
         account_events=account_events,
         storekit=storekit,
         openai=openai,
+        openrouter=openrouter,
         apns=apns,
         outages=outages,
     )
@@ -108,6 +110,7 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             *auth.routes(),
             *storekit.routes(),
             *openai.routes(),
+            *openrouter.routes(),
             *apns.routes(),
         ],
         middleware=[Middleware(RecordRequests, log=log, providers=(*providers, *OTHER_SERVICES))],

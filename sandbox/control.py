@@ -15,11 +15,12 @@ from sandbox.apple.faults import Outages
 from sandbox.apple.keys import KeySet
 from sandbox.apple.storekit.service import StoreKit
 from sandbox.openai import OpenAI
+from sandbox.openrouter import OpenRouter
 from sandbox.recorder import RequestLog
 from sandbox.strict_body import BadRequest, StrictBody
 
 # Services that are not providers, by the first segment of their path.
-OTHER_SERVICES = ("apple", "apns", "openai")
+OTHER_SERVICES = ("apple", "apns", "openai", "openrouter")
 
 
 class Provider(Protocol):
@@ -46,6 +47,7 @@ class Control:
         account_events: AccountEvents,
         storekit: StoreKit,
         openai: OpenAI,
+        openrouter: OpenRouter,
         apns: Apns,
         outages: Outages,
     ) -> None:
@@ -57,6 +59,7 @@ class Control:
         self._account_events = account_events
         self._storekit = storekit
         self._openai = openai
+        self._openrouter = openrouter
         self._apns = apns
         self._outages = outages
 
@@ -74,6 +77,7 @@ class Control:
             Route("/control/apple/revoked", self.apple_revoked, methods=["GET"]),
             Route("/control/apple/outage", self.apple_outage, methods=["POST"]),
             Route("/control/moderation", self.moderation, methods=["POST"]),
+            Route("/control/openrouter", self.openrouter, methods=["POST"]),
             Route("/control/apns", self.apns, methods=["POST"]),
             Route("/control/pushes", self.pushes, methods=["GET"]),
         ]
@@ -85,6 +89,7 @@ class Control:
         self._auth.reset()
         self._storekit.reset()
         self._openai.reset()
+        self._openrouter.reset()
         self._apns.reset()
         self._outages.reset()
         for provider in self._providers.values():
@@ -141,6 +146,9 @@ class Control:
 
     async def moderation(self, request: Request) -> JSONResponse:
         return JSONResponse(self._openai.configure(await StrictBody.parse(request)))
+
+    async def openrouter(self, request: Request) -> JSONResponse:
+        return JSONResponse(self._openrouter.configure(await StrictBody.parse(request)))
 
     async def apns(self, request: Request) -> JSONResponse:
         return JSONResponse(self._apns.configure(await StrictBody.parse(request)))

@@ -129,6 +129,12 @@ class StrictBody:
         found: dict[str, Any] | None = self._find(name, dict, "a JSON object")
         return found
 
+    def get_list(self, name: str) -> list[Any]:
+        found: list[Any] | None = self._find(name, list, "a list")
+        if found is None:
+            raise BadRequest(f"{name} is missing.")
+        return found
+
     def _find(
         self,
         name: str,

@@ -57,6 +57,16 @@ def require_allowed_prompt(*, attempt: IdempotentRequest, prompt: str, now: date
     _require_allowed(TextContent(prompt), InputKind.PROMPT, attempt.user_id, named, now=now)
 
 
+def require_allowed_draft(*, user_id: UUID, prompt: str, now: datetime) -> None:
+    """Require that moderation allows a prompt that is not an order yet. Raises like
+    `require_allowed_prompt`. The same prompt again is no further violation."""
+    if not is_enabled():
+        return
+    _require_no_hold(user_id, now=now)
+    named = f"improve-prompt {prompt}".encode()
+    _require_allowed(TextContent(prompt), InputKind.PROMPT, user_id, named, now=now)
+
+
 def require_allowed_image(*, user_id: UUID, jpeg: bytes, now: datetime) -> None:
     """Require that moderation allows an image. Raises like `require_allowed_prompt`, and
     ConsentRequired if a third party would receive the image without the user's consent."""

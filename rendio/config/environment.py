@@ -393,6 +393,18 @@ def standard_webhook_secrets(name: str) -> list[str]:
     return found or ([] if PRODUCTION else [SANDBOX_WEBHOOK_SECRET])
 
 
+def model_names(name: str, *, at_most: int) -> list[str]:
+    """`vendor/model,vendor/model`: names of language models, first choice first; none if not
+    set."""
+    found = [part.strip() for part in env.str(name, default="").split(",") if part.strip()]
+    if len(found) > at_most or not all(
+        re.fullmatch(r"[\w.~-]+/[\w.:-]+", model, re.ASCII) for model in found
+    ):
+        problem = f"{name} must be at most {at_most} names like vendor/model, not {found}."
+        return _invalid(problem, instead=[])
+    return found
+
+
 def name_map(name: str) -> dict[str, str]:
     """`wan-2.2:4bg7x1k2,other:9f2h`: ids by names of our own."""
     found: dict[str, str] = {}

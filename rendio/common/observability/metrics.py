@@ -57,6 +57,11 @@ content_credentials = Counter(
     "Results to be signed with our Content Credentials; the outcome is signed or failed.",
     ["outcome"],
 )
+prompts_improved = Counter(
+    "rendio_prompts_improved",
+    "Prompts given to the prompt helper; the outcome is improved or failed.",
+    ["outcome"],
+)
 pushes = Counter(
     "rendio_pushes",
     "Attempts to tell an iPhone something; the outcome is how it ended, or postponed, or held where"

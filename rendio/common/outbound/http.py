@@ -93,13 +93,14 @@ def request(
     data: Mapping[str, str] | None = None,
     params: Mapping[str, str] | None = None,
     timeout: tuple[float, float] | None = None,
+    total_seconds: float | None = None,
     max_bytes: int = 1_000_000,
 ) -> Response:
     """One request to a configured service, once.
 
-    `timeout` is (connect, read) in seconds; the whole response must also arrive within connect + 2
-    x read, since single bytes pass every read timeout. Raises NotSent, NoAnswer (also for a
-    response beyond `max_bytes`).
+    `timeout` is (connect, read) in seconds; the whole response must also arrive within
+    `total_seconds`, by default connect + 2 x read, since single bytes pass every read timeout.
+    Raises NotSent, NoAnswer (also for a response beyond `max_bytes`).
     """
     timeout = timeout or (
         settings.PROVIDER_CONNECT_TIMEOUT_SECONDS,
@@ -110,7 +111,14 @@ def request(
         sent_headers.setdefault("X-Request-ID", current)
     sent = {"headers": sent_headers, "json": json, "data": data, "params": params}
     with measured(method, url) as call:
-        answer = _send(method, url, timeout=timeout, max_bytes=max_bytes, **sent)
+        answer = _send(
+            method,
+            url,
+            timeout=timeout,
+            total_seconds=total_seconds or timeout[0] + 2 * timeout[1],
+            max_bytes=max_bytes,
+            **sent,
+        )
         call.outcome = str(answer.status)
         return answer
 
@@ -138,9 +146,15 @@ def measured(method: str, url: str) -> Iterator[_Call]:
 
 
 def _send(
-    method: str, url: str, *, timeout: tuple[float, float], max_bytes: int, **sent: Any
+    method: str,
+    url: str,
+    *,
+    timeout: tuple[float, float],
+    total_seconds: float,
+    max_bytes: int,
+    **sent: Any,
 ) -> Response:
-    deadline = time.monotonic() + timeout[0] + 2 * timeout[1]
+    deadline = time.monotonic() + total_seconds
     try:
         with _session().request(
             method,
