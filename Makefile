@@ -27,7 +27,7 @@ manage: $(LOCAL)  ## Run a manage.py command on the servers of a running make ru
 test: $(DEV)  ## Run the tests on servers of their own (ARGS="tests/credits -k refund")
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-bench: $(DEV)  ## Measure requests a second and CPU per request, on servers of its own (ARGS="--seconds 20")
+bench: $(DEV)  ## Measure calls, jobs and growth on servers of its own, compare with the record (ARGS="--seconds 20")
 	@$(BIN)/python -m bench $(ARGS)
 
 chaos: $(DEV)  ## Kill, flush and break everything while 200 jobs run; nothing may be lost (ARGS="--seed 7")

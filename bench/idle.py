@@ -1,4 +1,4 @@
-"""`python -m bench.idle`: the CPU time of a minute without traffic, and the wait of an order.
+"""`python -m bench.idle`: CPU time of a minute without traffic, memory, and the wait of an order.
 
 Starts a stack of its own with every process of the Procfile: web, the workers, beat and Flower.
 """
@@ -20,9 +20,9 @@ import django
 import requests
 from django.db import connection
 from rich.console import Console
-from rich.table import Table
 
-from bench import cpu, stage
+from bench import process_tree, stage
+from bench.tables import Grid
 from rendio.local import ports
 from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
@@ -41,9 +41,10 @@ QUEUES = ("high", "medium", "low")
 
 @dataclass(frozen=True)
 class Idle:
-    """CPU seconds of each process and its children in a minute."""
+    """CPU seconds of each process and its children in a minute, and their memory in MB after it."""
 
     cpu_seconds: dict[str, float]
+    memory_mb: dict[str, float]
 
     @property
     def workers_and_beat(self) -> float:
@@ -82,7 +83,7 @@ def _run(
     stage.wait_until_ready(stack)
     names = start_workers(stack)
     idle = measure(stack, names, servers, seconds=options.seconds)
-    console.print(table(idle))
+    console.print(grid(idle).as_table())
     if options.orders:
         waits = order_to_provider(stack, world, orders=options.orders)
         console.print(
@@ -124,25 +125,26 @@ def measure(
         server.name: server.child.pid for server in servers if server.child and server.child.pid
     }
     time.sleep(SETTLE_SECONDS)
-    before = {name: cpu.seconds(pid) for name, pid in pids.items()}
+    before = {name: process_tree.cpu_seconds(pid) for name, pid in pids.items()}
     began = time.monotonic()
     time.sleep(seconds)
     share = 60 / (time.monotonic() - began)
-    return Idle({name: (cpu.seconds(pid) - before[name]) * share for name, pid in pids.items()})
+    return Idle(
+        cpu_seconds={
+            name: (process_tree.cpu_seconds(pid) - before[name]) * share
+            for name, pid in pids.items()
+        },
+        memory_mb={name: process_tree.memory_mb(pid) for name, pid in pids.items()},
+    )
 
 
-def table(idle: Idle) -> Table:
-    shown = Table(
-        box=None, pad_edge=False, title="An idle minute: CPU seconds", title_justify="left"
-    )
-    for name in idle.cpu_seconds:
-        shown.add_column(name, justify="right")
-    shown.add_column("workers and beat", justify="right")
-    shown.add_row(
-        *(f"{seconds:.2f}" for seconds in idle.cpu_seconds.values()),
-        f"{idle.workers_and_beat:.2f}",
-    )
-    return shown
+def grid(idle: Idle) -> Grid:
+    rows = [
+        [name, f"{seconds:.2f}", f"{idle.memory_mb[name]:.0f}"]
+        for name, seconds in idle.cpu_seconds.items()
+    ]
+    rows.append(["workers and beat", f"{idle.workers_and_beat:.2f}", ""])
+    return Grid("An idle minute", ["", "CPU s", "memory MB"], rows)
 
 
 def order_to_provider(stack: Stack, world: World, *, orders: int) -> list[float]:

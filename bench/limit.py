@@ -8,14 +8,30 @@ import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.db import connection
+
 from bench.load import Result
 from rendio.local.servers import postgres_binary
 
+TABLES = Path(__file__).with_name("limit.sql")
 SCRIPT = Path(__file__).with_name("transaction.sql")
+CREDITS = 1_000_000_000
 
 
 class LimitFailed(Exception):
     """pgbench did not run; the message is its output."""
+
+
+def create_tables(*, users: int) -> None:
+    """The tables of the limit, with a wallet for each user. Joins the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES.read_text())
+        cursor.execute(
+            "INSERT INTO bench.wallet (user_id, balance)"
+            " SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, %s"
+            " FROM generate_series(1, %s) n",
+            [CREDITS, users],
+        )
 
 
 def drive(*, database_url: str, users: int, clients: int, seconds: int, folder: Path) -> Result:
