@@ -268,7 +268,8 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
 
     A job that no provider has is cancelled and refunded at once. Otherwise the provider is asked to
     cancel, now and, if it does not answer, again by the workers. A job that its provider has
-    finished is delivered; if the delivery fails, the job ends as cancelled.
+    finished is delivered; if the delivery fails, the job ends as cancelled: at once if the provider
+    has already failed to give the result.
 
     Opens transactions of its own. Raises NotFound, and InvalidState for a job that has ended.
     """
@@ -282,7 +283,9 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
             cancel_requested_at=now
         )
         job.refresh_from_db()
-        if job.stage not in {Stage.STORE, Stage.CONVERT}:
+        if job.stage == Stage.STORE:
+            settle.cancel_missing_result(job.id, user_id=user_id, now=now)
+        elif job.stage != Stage.CONVERT:
             cancelling.cancel([job], now=now)
             CANCEL_JOBS.wake_workers()
     return get_job(user_id=user_id, job_id=job_id)

@@ -657,6 +657,8 @@ JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least
 JOB_RUN_DEADLINE_SECONDS = optional_integer("JOB_RUN_DEADLINE_SECONDS")
 # fal and Replicate keep results for an hour: a longer wait is useless.
 JOB_STORE_DEADLINE_SECONDS = integer("JOB_STORE_DEADLINE_SECONDS", 1800, at_least=1, at_most=3600)
+# From the first failed fetch of a finished result to the refund. Fetches go on until the deadline.
+JOB_STORE_PATIENCE_SECONDS = integer("JOB_STORE_PATIENCE_SECONDS", 120, at_least=1)
 # Backoff between polls; also of retries of submit, store and convert.
 POLL_FIRST_SECONDS = integer("POLL_FIRST_SECONDS", 2, at_least=1)
 POLL_LONGEST_SECONDS = integer("POLL_LONGEST_SECONDS", 30, at_least=1)

@@ -32,6 +32,8 @@ class Provider(Protocol):
 
     def finish(self) -> int: ...
 
+    def recover(self) -> int: ...
+
     def reset(self) -> None: ...
 
 
@@ -68,6 +70,7 @@ class Control:
             Route("/control/reset", self.reset, methods=["POST"]),
             Route("/control/provider", self.provider, methods=["POST"]),
             Route("/control/finish", self.finish, methods=["POST"]),
+            Route("/control/recover", self.recover, methods=["POST"]),
             Route("/control/requests", self.requests, methods=["GET"]),
             Route("/control/jobs", self.jobs, methods=["GET"]),
             Route("/control/apple/device", self.apple_device, methods=["POST"]),
@@ -106,6 +109,12 @@ class Control:
         fields.allow_only(("provider",))
         name = fields.get_choice("provider", self._providers)
         return JSONResponse({"finished": self._providers[name].finish()})
+
+    async def recover(self, request: Request) -> JSONResponse:
+        fields = await StrictBody.parse(request)
+        fields.allow_only(("provider",))
+        name = fields.get_choice("provider", self._providers)
+        return JSONResponse({"recovered": self._providers[name].recover()})
 
     async def requests(self, request: Request) -> JSONResponse:
         provider = _find_in_query(request, (*OTHER_SERVICES, *self._providers))

@@ -112,6 +112,7 @@ WRONG = [
     ("CONSUMPTION_POLICY", "perhaps"),
     ("CONSUMPTION_ANSWER_MINUTES", "720"),
     ("JOB_STORE_DEADLINE_SECONDS", "3601"),
+    ("JOB_STORE_PATIENCE_SECONDS", "0"),
     ("RUNWAY_KEYS", "no label"),
     ("RUNWAY_CREDIT_USD", "NaN"),
     ("RUNWAY_URL", "http://127.0.0.1:9000/runway"),

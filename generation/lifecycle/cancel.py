@@ -2,16 +2,19 @@
 
 At least once. A user's cancellation refunds the job only after the provider has confirmed it, or at
 the deadline. An abandoned submission is one whose job was refunded at a deadline: cancelling it is
-best effort and saves our cost. If it finishes nevertheless, the user gets the result.
+best effort and saves our cost. If it has finished nevertheless, the user gets the result.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from operator import attrgetter, itemgetter
 
+from django.db import transaction
+
 from generation.due_work import CANCEL_ABANDONED, CANCEL_JOBS, CANCELLABLE_STAGES
-from generation.lifecycle import settle
+from generation.lifecycle import dead_letters, settle
 from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.submissions import open_submissions, to_handle
 from generation.models import Job, ProviderRequest, Stage
@@ -22,11 +25,13 @@ from generation.providers.base import (
     Failed,
     FailureReason,
     Handle,
+    Media,
     Running,
     Unknown,
 )
 from rendio.common.background.due_rows import for_each_logged, lease_due
 from rendio.common.background.due_work import due_batch
+from rendio.common.errors import InvalidState
 
 BATCH = CANCEL_JOBS.batch
 # Pause before a failed cancellation is tried again.
@@ -150,13 +155,22 @@ def cancel_abandoned_due(*, now: datetime) -> int:
     return len(requests)
 
 
-def _send_abandoned(request: ProviderRequest) -> CancelResult:
-    return get_provider(request.provider).cancel(to_handle(request))
+def _send_abandoned(request: ProviderRequest) -> CancelResult | Media:
+    """Media: the submission has finished after its job was refunded."""
+    provider, handle = get_provider(request.provider), to_handle(request)
+    answer = provider.cancel(handle)
+    if answer == CancelResult.TOO_LATE:
+        result = provider.result(handle, kind=request.job.media_kind)
+        return result if isinstance(result, Media) else answer
+    return answer
 
 
 def _apply_abandoned(
-    request: ProviderRequest, answer: CancelResult | Unknown, now: datetime
+    request: ProviderRequest, answer: CancelResult | Media | Unknown, now: datetime
 ) -> None:
+    if isinstance(answer, Media):
+        _fetch_late_result(request, now=now)
+        return
     is_sent = answer in {CancelResult.REQUESTED, CancelResult.CANCELLED, CancelResult.TOO_LATE}
     elapsed = now - (request.ended_at or now)
     # Each pause is as long as all attempts so far.
@@ -164,3 +178,11 @@ def _apply_abandoned(
     ProviderRequest.objects.filter(id=request.id).update(
         cancel_due_at=retry_at, cancel_asked_at=now if is_sent else None
     )
+
+
+def _fetch_late_result(request: ProviderRequest, *, now: datetime) -> None:
+    """Have the result stored for the user. The refund stands."""
+    with transaction.atomic(durable=True):
+        ProviderRequest.objects.filter(id=request.id).update(cancel_due_at=None)
+        with suppress(InvalidState):  # the result, or that of a later submission, is there already
+            dead_letters.refetch_result(request.job_id, request_id=request.id, now=now)

@@ -79,8 +79,10 @@ def reprocess_delivery(delivery_id: UUID) -> None:
     APPLY_WEBHOOKS.wake_workers()
 
 
-def refetch_result(job_id: UUID, *, now: datetime) -> None:
+def refetch_result(job_id: UUID, *, now: datetime, request_id: UUID | None = None) -> None:
     """Fetch the result of an ended job for its user. The refund stands.
+
+    With `request_id` only if that is the job's latest submission.
 
     Joins the caller's transaction. Raises InvalidState.
     """
@@ -92,6 +94,7 @@ def refetch_result(job_id: UUID, *, now: datetime) -> None:
         or job.media_name
         or job.deleted_at
         or request is None
+        or request_id not in {None, request.id}
         or not (request.provider_request_id or job.original_name)
     ):
         raise InvalidState(problem="There is nothing to fetch for this job.")

@@ -206,6 +206,47 @@ def fail(
     return True
 
 
+def refund_missing_result(claimed: Job, *, now: datetime, due_at: datetime) -> bool:
+    """Refund a job whose result its provider cannot give, and go on trying at `due_at`.
+
+    The job fails as by a timeout, or is cancelled if its user had requested that. The submission
+    stays open until the deadline of STORE. A result that comes until then is the user's, and the
+    refund stands.
+    """
+    with transaction.atomic(durable=True):
+        credit_services.lock_wallet(user_id=claimed.user_id, through_merge=True)
+        job = lock_if_claimed(claimed)
+        if job is None:
+            return False
+        cancelled = is_cancel_requested(job)
+        _refund_and_close(
+            job, FailureReason.CANCELLED if cancelled else FailureReason.TIMEOUT, now=now
+        )
+        if job.status == JobStatus.FAILED:
+            notifications.notify_user(job, PushKind.JOB_FAILED, now=now)
+        transitions.keep_storing(job, due_at=due_at)
+    return True
+
+
+def cancel_missing_result(job_id: UUID, *, user_id: UUID, now: datetime) -> bool:
+    """Cancel and refund, without a fee, a job whose result its provider could not give.
+
+    False for any other job. A worker that is fetching the result meanwhile discards it.
+    """
+    with transaction.atomic(durable=True):
+        credit_services.lock_wallet(user_id=user_id, through_merge=True)
+        job = Job.objects.select_for_update(of=("self",)).get(id=job_id)
+        is_missing = _open_submissions(job).exclude(fetch_failed_at=None).exists()
+        if job.stage != Stage.STORE or job.is_terminal or not is_missing:
+            return False
+        close_submission(job, FailureReason.TIMEOUT, now=now)
+        # The provider has finished: there is nothing to stop.
+        ProviderRequest.objects.filter(job=job).update(cancel_due_at=None)
+        _refund_and_close(job, FailureReason.CANCELLED, now=now)
+        transitions.to_done(job)
+    return True
+
+
 def _was_made(job: Job, reason: FailureReason) -> bool:
     """Whether the provider made the result and charges for it, as far as we know."""
     is_unavailable = reason == FailureReason.TIMEOUT and job.stage in {Stage.STORE, Stage.CONVERT}

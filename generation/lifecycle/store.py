@@ -17,7 +17,14 @@ import structlog
 from django.conf import settings
 
 from generation.due_work import STORE_LEASE, STORE_RESULTS
-from generation.lifecycle import attempts, failover, settle, signing, transitions
+from generation.lifecycle import (
+    attempts,
+    failover,
+    missing_results,
+    settle,
+    signing,
+    transitions,
+)
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.retry_delay import retry_delay
@@ -124,7 +131,8 @@ def _fetch_and_store(
     provider = get_provider(provider_name)
     result = provider.result(handle, kind=job.media_kind)
     if handle.raw_result and not isinstance(result, Media):
-        # Staff retry a result that the provider may have deleted: use the stored answer.
+        # Use the stored answer: staff retry a result that the provider may have deleted, or the
+        # webhook carried a result that the provider cannot give now.
         kept = provider.parse_result(
             parse_json_object(handle.raw_result.encode()), kind=job.media_kind
         )
@@ -258,8 +266,24 @@ def _retry_or_fail(job: Job, outcome: object, *, now: datetime) -> None:
             transitions.update_if_claimed(
                 job, due_at=now + retry_delay(job.tries), tries=job.tries + 1
             )
+        case Unknown() | Running() if not job.is_terminal:
+            _wait_for_missing_result(job, now=now)
         case _:
             transitions.update_if_claimed(job, due_at=now + _delay_by_elapsed_time(job, now=now))
+
+
+def _wait_for_missing_result(job: Job, *, now: datetime) -> None:
+    """The provider cannot give the finished result. Try again, and refund when patience ends."""
+    # Recorded before the cancellation is read: services.cancel_job does both in the other order.
+    failed_at = missing_results.record(job, now=now)
+    refund_at = failed_at + timedelta(seconds=settings.JOB_STORE_PATIENCE_SECONDS)
+    due_at = now + _delay_by_elapsed_time(job, now=now)
+    if settle.is_cancel_requested(Job.objects.get(id=job.id)):
+        settle.cancel_missing_result(job.id, user_id=job.user_id, now=now)
+    elif now >= refund_at:
+        settle.refund_missing_result(job, now=now, due_at=due_at)
+    else:
+        transitions.update_if_claimed(job, due_at=min(due_at, refund_at))
 
 
 def _fail(

@@ -131,6 +131,17 @@ def _to_store(job: Job, start: Collection[Stage], *, now: datetime, **changes: A
     return moved
 
 
+def keep_storing(job: Job, *, due_at: datetime) -> None:
+    """STORE stays, for a job that the caller has locked and refunded: saves its end as well."""
+    job.due_at, job.leased_until = due_at, None
+    job.save(
+        update_fields=[
+            "status", "progress", "due_at", "leased_until", "error_code", "refund_entry",
+            "fee_kept", "loss_usd", "completed_at",
+        ]
+    )  # fmt: skip
+
+
 def to_convert(job: Job, *, now: datetime, original_name: str) -> bool:
     """STORE to CONVERT: the provider's file is stored and needs converting. The deadline stays."""
     moved = _move(

@@ -116,7 +116,9 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
-    ProviderRequest.objects.filter(id=request.id).update(webhook_received=True)
+    ProviderRequest.objects.filter(id=request.id).update(
+        webhook_received=True, webhook_delivery_id=delivery.id
+    )
     if why_not := _ignored_reason(job, request):
         return why_not
     # The webhook proves that the provider has the submission.

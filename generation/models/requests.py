@@ -72,6 +72,15 @@ class ProviderRequest(models.Model):
         db_column="is_told",
         help_text="A webhook reported the end.",
     )
+    webhook_delivery_id = models.UUIDField(
+        "webhook delivery ID",
+        null=True,
+        blank=True,
+        help_text="The latest webhook about this submission.",
+    )
+    fetch_failed_at = models.DateTimeField(
+        null=True, blank=True, help_text="Time of the first failed fetch of the finished result."
+    )
     cancel_asked_at = models.DateTimeField(
         null=True, blank=True, help_text="Time of the cancel request to the provider."
     )

@@ -255,6 +255,10 @@ class Provider(ABC):
     ) -> Media | Failed | Unknown:
         """Read the result from a stored response (`raw`)."""
 
+    def result_in_webhook(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the part of a webhook's body that `parse_result` reads. {} if there is none."""
+        return payload
+
     @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult: ...
 

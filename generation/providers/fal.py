@@ -161,6 +161,9 @@ class Fal(Provider):
                 return Media(url, kind, raw=raw)
         return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result", raw=raw)
 
+    def result_in_webhook(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return dict_or_empty(payload.get("payload"))
+
     def _parse_failure(
         self, handle: Handle, response: http.Response, payload: dict[str, Any]
     ) -> Failed | Running | Unknown:

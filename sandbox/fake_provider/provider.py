@@ -1,9 +1,11 @@
 """A fake provider: accepts jobs by scenario, finishes and cancels them, and schedules their
 webhooks."""
 
+from dataclasses import replace
 from typing import Any
 
 from sandbox.fake_provider.jobs import Job, Jobs, Status
+from sandbox.fake_provider.outcomes import Outcome
 from sandbox.fake_provider.scenarios import Scenarios
 from sandbox.fake_provider.webhooks import Webhooks
 from sandbox.strict_body import StrictBody
@@ -27,6 +29,14 @@ class FakeProvider:
         for job in unfinished:
             job.finish()
         return len(unfinished)
+
+    def recover(self) -> int:
+        """End the faults of all jobs: status and result can be read from now on. Returns the number
+        of jobs."""
+        jobs = self.jobs.all()
+        for job in jobs:
+            job.scenario = replace(job.scenario, outcome=Outcome.OK)
+        return len(jobs)
 
     def reset(self) -> None:
         self.scenarios.reset()

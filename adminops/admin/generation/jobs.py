@@ -315,7 +315,7 @@ class ProviderRequestAdmin(ReadOnlyAdmin):
             },
         ),
         ("Result", {"fields": ("cost_usd", "error_type", "error_detail", "raw_result")}),
-        ("Times", {"fields": (("sent_at", "answered_at", "ended_at"),)}),
+        ("Times", {"fields": (("sent_at", "answered_at", "ended_at"), "fetch_failed_at")}),
         ("URLs at the provider", {"fields": ("status_url", "response_url", "cancel_url")}),
     )
 

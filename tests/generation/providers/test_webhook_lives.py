@@ -26,8 +26,9 @@ REPORTED = {
     "cancelled": UNAVAILABLE,
     "content_policy": REJECTED,
     "invalid_input": REJECTED,
-    "result_500": TIMEOUT,
-    "result_404": TIMEOUT,
+    # The webhook has the address of the result.
+    "result_500": "",
+    "result_404": "",
     "media_404": UNAVAILABLE,
     "media_truncated": UNAVAILABLE,
     "media_huge": UNAVAILABLE,
@@ -44,9 +45,7 @@ UNREPORTED = {
     "submit_503": TIMEOUT,
     "submit_timeout": TIMEOUT,
 }
-# At Replicate a look at the status and fetching the result are the same request: status_500 hides
-# both, and what cannot be fetched is asked for until its deadline.
-ENDS = {"fal": REPORTED | UNREPORTED, "replicate": REPORTED | UNREPORTED | {"status_500": TIMEOUT}}
+ENDS = {"fal": REPORTED | UNREPORTED, "replicate": REPORTED | UNREPORTED}
 
 
 @large
