@@ -6,7 +6,9 @@ import base64
 import hashlib
 import hmac
 import socket
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -384,6 +386,37 @@ def test_hanging_redis_delays_only_one_request(phone, limits, redis_at):
         with pytest.raises(TimeoutError):
             hanging.accept()
     assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def test_redis_that_closed_the_connection_is_asked_again_in_the_same_call(limits):
+    limits(default_per_user=5)
+    assert ratelimit.count({"default_per_user": "a"}).remaining == 4
+    counters = ratelimit._redis()
+
+    counters.client_kill_filter(_type="normal", skipme=True)
+
+    assert ratelimit.count({"default_per_user": "a"}).remaining == 3
+
+
+@pytest.mark.parametrize("reply", [b"-LOADING the dataset\r\n", b"+OK\r\n", b"$-1\r\n", b"*1\r\n"])
+def test_replies_that_are_no_counts_are_an_unavailable_limiter(limits, redis_at, reply):
+    limits(default_per_user=5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=reply_to_all, args=(server, reply), daemon=True).start()
+        redis_at(f"redis://127.0.0.1:{server.getsockname()[1]}/0?protocol=2")
+
+        with pytest.raises(ratelimit.LimiterUnavailable):
+            ratelimit.count({"default_per_user": "a"})
+
+
+def reply_to_all(server, reply):
+    """Accept what a connection begins with, and reply this to all else."""
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            while received := client.recv(4096):
+                counts = received.count(b"INCR") + received.count(b"EXPIRE")
+                client.sendall(reply * counts or b"+OK\r\n" * received.count(b"*"))
 
 
 # --- Webhooks with a false signature ----------------------------------------------------------

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -22,6 +22,7 @@ from django.http import HttpRequest
 from rendio.common import integers
 from rendio.common.errors import RateLimited
 from rendio.common.web import forwarded
+from rendio.common.web.redis_counting import CountingConnections
 
 logger = logging.getLogger(__name__)
 
@@ -156,13 +157,13 @@ class _Counters(redis.Redis):
 
     cooldown_until = 0.0
 
+    @cached_property
+    def _counting(self) -> CountingConnections:
+        return CountingConnections(self.connection_pool)
+
     def count(self, windows: list[tuple[str, int]]) -> list[int]:
         """Increment each key, which expires after its seconds. Raises LimiterUnavailable."""
-        pipeline = self.pipeline(transaction=False)
-        for key, seconds in windows:
-            pipeline.incr(key)
-            pipeline.expire(key, seconds, nx=True)
-        counts = [int(counted) for counted in self._answer_of(pipeline.execute)[::2]]
+        counts: list[int] = self._answer_of(lambda: self._counting.increment(windows))
         if min(counts) < 1:
             # Counts start at 1: another program wrote this key.
             logger.warning("rate_limiter_unavailable", extra={"error": "a count below 1"})
