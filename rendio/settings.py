@@ -118,25 +118,24 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     # The first and the last middleware, so that the time of all others is measured.
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "rendio.common.observability.http_metrics.AllMiddlewareMetrics",
     "rendio.common.observability.request_id.RequestIdMiddleware",
     "rendio.common.web.headers.SecurityHeadersMiddleware",
     "rendio.common.postgresql.middleware.DatabaseLimitMiddleware",
     "adminops.monitoring.error_log.ErrorLogMiddleware",
     "rendio.common.web.hosts.PinnedHostMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    "rendio.common.web.cors.CrossOriginMiddleware",
     "rendio.common.web.language.LanguageMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    # For the staff's pages. All of them are lazy: on a phone's call none makes a query.
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_otp.middleware.OTPMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "rendio.common.web.pages.WhiteNoiseMiddleware",
+    "rendio.common.web.pages.SessionMiddleware",
+    "rendio.common.web.pages.CsrfViewMiddleware",
+    "rendio.common.web.pages.AuthenticationMiddleware",
+    "rendio.common.web.pages.OTPMiddleware",
+    "rendio.common.web.pages.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "rendio.common.web.pages.AxesMiddleware",
+    "rendio.common.observability.http_metrics.ViewMetrics",
 ]
 if TRUSTED_PROXIES and FORWARDED_HEADER == forwarded.FORWARDED:
     MIDDLEWARE.insert(0, "rendio.common.web.forwarded.ForwardedMiddleware")
@@ -195,6 +194,9 @@ SILENCED_SYSTEM_CHECKS = [
     "django_ratelimit.W001",
     # To have browsers preload HSTS is a promise for a whole domain, not for this host.
     "security.W021",
+    # The middleware of CSRF and axes is a subclass, in rendio.common.web.pages.
+    "security.W003",
+    "axes.W002",
 ]
 
 # --- Browser security: the policies of pages are in headers.py --------------------------------

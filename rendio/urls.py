@@ -18,10 +18,11 @@ handler403 = "rendio.error_pages.permission_denied"
 handler404 = "rendio.error_pages.page_not_found"
 handler500 = "rendio.error_pages.server_error"
 
+# Routes are tried in order: the most frequent calls first.
 v1 = [
-    *accounts.urls.urlpatterns,
-    *credits.urls.urlpatterns,
     *generation.urls.urlpatterns,
+    *credits.urls.urlpatterns,
+    *accounts.urls.urlpatterns,
     *billing.urls.urlpatterns,
     *adminops.urls.urlpatterns,
 ]

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from rendio.common.web import paths
+
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 STAFF_PAGES = "; ".join(
     [
@@ -57,17 +59,18 @@ class SecurityHeadersMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers.setdefault("Content-Security-Policy", _policy(request.path))
-        response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        headers = response.headers
+        headers.setdefault("Content-Security-Policy", _policy(request.path))
+        headers.setdefault("Permissions-Policy", PERMISSIONS)
         if not request.path.startswith("/media/"):
             # Pages that may call us (CORS_ALLOWED_ORIGINS) show our videos.
-            response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-        if request.path.startswith(("/v1/", "/functions/v1/")):
+            headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        if request.path.startswith(paths.API):
             # Personal data: no proxy and no disk may keep it.
-            response.headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("Cache-Control", "no-store")
         if not response.streaming and response.status_code not in _WITHOUT_BODY:
             # Without it HTTP/1.1 clients get even two lines of JSON in chunks.
-            response.headers.setdefault("Content-Length", str(len(response.content)))
+            headers.setdefault("Content-Length", str(len(response.content)))
         return response
 
 

@@ -44,7 +44,7 @@ def make_chooser(request: HttpRequest, users_own: Callable[[], str]) -> Callable
 def _requested(request: HttpRequest) -> str | None:
     if request.path.startswith("/admin/"):
         return None
-    return preferred(request.headers.get("Accept-Language", ""))
+    return preferred(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
 
 
 def preferred(accept_language: str) -> str | None:
