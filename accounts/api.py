@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.http import FileResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from accounts import export, queries, services
 from accounts.authentication import find_session_id
@@ -37,6 +36,7 @@ from rendio.common.errors import RateLimited, Unauthorized
 from rendio.common.web import ratelimit
 from rendio.common.web.api import ApiView, PublicView
 from rendio.common.web.parsers import StrictJSONParser
+from rendio.common.web.responses import ApiResponse
 
 
 class DeviceCheck(PublicView):
@@ -49,7 +49,7 @@ class DeviceCheck(PublicView):
     limiter_refusal = IdentityServiceUnavailable
     is_proven = False
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(DeviceCheckBody)
         proof = services.InstallationProof(
             secret=values.pop("installation_secret"), session_id=find_session_id(request)
@@ -60,7 +60,7 @@ class DeviceCheck(PublicView):
             if not self.is_proven:
                 self._note_unproven()
             raise
-        return Response(device_check_json(checked))
+        return ApiResponse(device_check_json(checked))
 
     # --- services.CheckLimiter ---
 
@@ -90,9 +90,9 @@ class AttestChallenge(PublicView):
     # A challenge costs one hash, and proves nothing until it is answered.
     limits = ()
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(DeviceIdBody)
-        return Response(challenge_json(services.issue_challenge(**values)))
+        return ApiResponse(challenge_json(services.issue_challenge(**values)))
 
 
 class AttestDevice(PublicView):
@@ -100,7 +100,7 @@ class AttestDevice(PublicView):
     counts_itself = True
     limiter_refusal = IdentityServiceUnavailable
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(AttestBody)
         address = ratelimit.client_ip(request)
         public_id = services.find_proven_device(
@@ -117,7 +117,7 @@ class AttestDevice(PublicView):
             if not public_id:
                 ratelimit.count_refused("unproven_per_ip", f"attest {address}")
             raise
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class Refresh(PublicView):
@@ -127,7 +127,7 @@ class Refresh(PublicView):
     limits = ()
     counts_itself = True
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(RefreshTokenBody)
         token, now = values["refresh_token"], clock.now()
         address = ratelimit.client_ip(request)
@@ -142,14 +142,14 @@ class Refresh(PublicView):
             if not session_id:
                 ratelimit.count_refused("refused_refresh_per_ip", address)
             raise
-        return Response(refresh_json(session))
+        return ApiResponse(refresh_json(session))
 
 
 class Logout(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(RefreshTokenBody)
         services.log_out(user_id=self.caller.user_id, **values, now=clock.now())
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class SignInWithApple(ApiView):
@@ -157,14 +157,14 @@ class SignInWithApple(ApiView):
     limits = ("sign_in_per_user", "default_per_user")
     limiter_refusal = IdentityServiceUnavailable
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(SignInBody)
         signed_in = services.sign_in_with_apple(
             session_id=self.caller.session_id,
             **{"authorization_code": None, **values},
             now=clock.now(),
         )
-        return Response(sign_in_json(signed_in))
+        return ApiResponse(sign_in_json(signed_in))
 
 
 class _AnyMediaType(StrictJSONParser):
@@ -180,7 +180,7 @@ class AppleAccountEvent(PublicView):
     limits = ()
     parser_classes = (_AnyMediaType,)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         ratelimit.check_forgery_limit(request)
         values = self.parse_body(AppleNoticeBody)
         try:
@@ -188,64 +188,64 @@ class AppleAccountEvent(PublicView):
         except InvalidIdentity:
             ratelimit.count_forgery(request)
             raise Unauthorized from None
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class GetSessions(ApiView):
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> ApiResponse:
         sessions = queries.list_sessions(self.caller.user_id, now=clock.now())
-        return Response(sessions_json(sessions, current_id=self.caller.session_id))
+        return ApiResponse(sessions_json(sessions, current_id=self.caller.session_id))
 
 
 class RevokeSession(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(SessionIdBody)
         services.revoke_session(user_id=self.caller.user_id, **values, now=clock.now())
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class GetDevices(ApiView):
-    def get(self, request: Request) -> Response:
-        return Response(devices_json(queries.list_devices(self.caller.user_id)))
+    def get(self, request: Request) -> ApiResponse:
+        return ApiResponse(devices_json(queries.list_devices(self.caller.user_id)))
 
 
 class RevokeDevice(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(ListedDeviceBody)
         services.revoke_device(user_id=self.caller.user_id, **values, now=clock.now())
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class RegisterPushToken(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(PushTokenBody)
         services.register_push_token(session_id=self.caller.session_id, **values, now=clock.now())
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class UnregisterPushToken(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(PushTokenOnlyBody)
         services.unregister_push_token(user_id=self.caller.user_id, **values)
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class GetProfile(ApiView):
-    def get(self, request: Request) -> Response:
-        return Response(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
+    def get(self, request: Request) -> ApiResponse:
+        return ApiResponse(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
 
 
 class UpdateProfile(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(ProfileBody)
         services.update_profile(user_id=self.caller.user_id, changes=values, now=clock.now())
-        return Response(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
+        return ApiResponse(profile_json(queries.get_profile(self.caller.user_id), now=clock.now()))
 
 
 class DeleteAccount(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         services.delete_account(user_id=self.caller.user_id, now=clock.now())
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class ExportUserData(ApiView):
@@ -262,15 +262,15 @@ class ExportUserData(ApiView):
 
 
 class GetConsents(ApiView):
-    def get(self, request: Request) -> Response:
-        return Response(consents_json(queries.get_consents(self.caller.user_id)))
+    def get(self, request: Request) -> ApiResponse:
+        return ApiResponse(consents_json(queries.get_consents(self.caller.user_id)))
 
 
 class RecordConsent(ApiView):
     # A separate limit: each call adds a row.
     limits = ("consents_per_user", "default_per_user")
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(ConsentBody)
         services.record_consent(user_id=self.caller.user_id, **values, now=clock.now())
-        return Response(recorded_consent_json(queries.get_consents(self.caller.user_id)))
+        return ApiResponse(recorded_consent_json(queries.get_consents(self.caller.user_id)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from accounts.authentication import AccessTokenAuthentication
@@ -26,6 +25,7 @@ from adminops.support.masking import may_see_codes, may_see_sensitive
 from rendio.common import clock
 from rendio.common.errors import Forbidden
 from rendio.common.web.api import ApiView, query_uuid
+from rendio.common.web.responses import ApiResponse
 
 
 class StaffView(ApiView):
@@ -49,22 +49,22 @@ class StaffView(ApiView):
 
 
 class RefundCredits(StaffView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         staff_action, values = self.parse_action(AmountBody)
         return _grant_response(credits.refund_credits(staff_action, **values))
 
 
 class AdjustCredits(StaffView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         staff_action, values = self.parse_action(AmountBody)
         return _grant_response(credits.adjust_credits(staff_action, **values))
 
 
-def _grant_response(result: GrantResult) -> Response:
+def _grant_response(result: GrantResult) -> ApiResponse:
     """200 with the new balance; 202 if a second person has to approve the grant first."""
     if result.approval is None:
-        return Response(new_balance_json(result))
-    return Response(
+        return ApiResponse(new_balance_json(result))
+    return ApiResponse(
         {
             "success": False,
             "new_balance": result.balance,
@@ -75,32 +75,32 @@ def _grant_response(result: GrantResult) -> Response:
 
 
 class ToggleModel(StaffView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         staff_action, values = self.parse_action(ToggleModelBody)
         catalogue.toggle_model(staff_action, **values)
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class BanUser(StaffView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         staff_action, values = self.parse_action(UserActBody)
         users.ban_user(staff_action, **values)
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class UnbanUser(StaffView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         staff_action, values = self.parse_action(UserActBody)
         users.unban_user(staff_action, **values)
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class UserStats(StaffView):
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> ApiResponse:
         if not self.staff.has_perm("accounts.view_user"):
             raise Forbidden
         stats = user_stats.user_stats(query_uuid(request, "user_id"))
-        return Response(
+        return ApiResponse(
             stats_json(
                 stats,
                 in_clear=may_see_sensitive(self.staff),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import structlog
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from billing import queries, services
 from billing.appstore.payloads import Unreadable
@@ -22,13 +21,14 @@ from rendio.common import clock
 from rendio.common.errors import Unauthorized
 from rendio.common.web import ratelimit
 from rendio.common.web.api import ApiView, PublicView
+from rendio.common.web.responses import ApiResponse
 
 logger = structlog.get_logger(__name__)
 
 
 class GetProducts(ApiView):
-    def get(self, request: Request) -> Response:
-        return Response(products_json(queries.products_on_sale()))
+    def get(self, request: Request) -> ApiResponse:
+        return ApiResponse(products_json(queries.products_on_sale()))
 
 
 class UpdateCredits(ApiView):
@@ -36,7 +36,7 @@ class UpdateCredits(ApiView):
     # Ids are short: without a rate limit, others' purchases could be guessed.
     limiter_refusal = StoreUnavailable
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(UpdateCreditsBody)
         answer = services.confirm_purchase(
             user_id=self.caller.user_id,
@@ -45,7 +45,7 @@ class UpdateCredits(ApiView):
             now=clock.now(),
         )
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
-        return Response(answer.body, status=answer.status, headers=headers)
+        return ApiResponse(answer.body, status=answer.status, headers=headers)
 
     def _idempotent_request(self) -> IdempotentRequest | None:
         """The key is optional: the transaction's id makes the call repeatable."""
@@ -58,9 +58,9 @@ class UpdateCredits(ApiView):
 
 
 class SubscriptionStatus(ApiView):
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> ApiResponse:
         found = queries.subscription_status(self.caller.user_id, now=clock.now())
-        return Response(subscription_json(found))
+        return ApiResponse(subscription_json(found))
 
 
 class AppStoreNotification(PublicView):
@@ -71,7 +71,7 @@ class AppStoreNotification(PublicView):
 
     limits = ()
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         ratelimit.check_forgery_limit(request)
         signed_payload = AppStoreNotificationBody.signedPayload.parse(self.body)
         try:
@@ -82,4 +82,4 @@ class AppStoreNotification(PublicView):
             raise Unauthorized from None
         except Unreadable as problem:
             raise StoreUnavailable from problem
-        return Response({"success": True})
+        return ApiResponse({"success": True})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.db import transaction
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from credits import queries, services
 from credits.serializers import RedeemBody, credits_json, history_json, redeemed_json
@@ -12,22 +11,23 @@ from rendio.common import clock
 from rendio.common.errors import DatabaseUnavailable, NotFound
 from rendio.common.web import ratelimit
 from rendio.common.web.api import ApiView, next_cursor, page_limits
+from rendio.common.web.responses import ApiResponse
 
 
 class GetCredits(ApiView):
-    def get(self, request: Request) -> Response:
-        return Response(credits_json(queries.balance_summary(self.caller.user_id)))
+    def get(self, request: Request) -> ApiResponse:
+        return ApiResponse(credits_json(queries.balance_summary(self.caller.user_id)))
 
 
 class GetCreditHistory(ApiView):
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> ApiResponse:
         limit, offset, cursor = page_limits(request)
         entries = queries.own_history(
             user_id=self.caller.user_id, limit=limit + 1, offset=offset, after=cursor
         )
         page = entries[:limit]
         cursor_after = next_cursor(page[-1].id if len(entries) > limit else None)
-        return Response(history_json(page, next_cursor=cursor_after))
+        return ApiResponse(history_json(page, next_cursor=cursor_after))
 
 
 class RedeemCode(ApiView):
@@ -35,7 +35,7 @@ class RedeemCode(ApiView):
     # The rate limits prevent guessing of codes: without a limiter, no code is redeemed.
     limiter_refusal = DatabaseUnavailable
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         values = self.parse_body(RedeemBody)
         address, user = ratelimit.client_ip(request), f"user {self.caller.user_id}"
         # Others at this address may have guessed: a user without a wrong guess gets a first try.
@@ -48,4 +48,4 @@ class RedeemCode(ApiView):
             ratelimit.count_refused("unknown_code_per_ip", address)
             ratelimit.count_refused("unknown_code_per_ip", user)
             raise
-        return Response(redeemed_json(redeemed))
+        return ApiResponse(redeemed_json(redeemed))

@@ -11,7 +11,6 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from accounts.languages import changed
 from credits import idempotency
@@ -43,6 +42,7 @@ from rendio.common.web.api import (
     query_uuid,
 )
 from rendio.common.web.body import JobIdBody
+from rendio.common.web.responses import ApiResponse
 
 logger = structlog.get_logger(__name__)
 
@@ -88,9 +88,9 @@ class QuoteVideo(ApiView):
     # A rate limit of its own, because each call adds a row.
     limits = ("quotes_per_user", "default_per_user")
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         quoted = services.quote(user_id=self.caller.user_id, body=self.body, now=clock.now())
-        return Response(quote_answer(quoted))
+        return ApiResponse(quote_answer(quoted))
 
 
 class _PaidCall(ApiView, ABC):
@@ -99,16 +99,16 @@ class _PaidCall(ApiView, ABC):
     limits = ("generation_hour_per_user", "generation_minute_per_user", "generation_day_per_user")
     operation: str
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         attempt = idempotency.parse_request(
             user_id=self.caller.user_id,
             operation=self.operation,
-            key=request.headers.get("Idempotency-Key"),
+            key=request.META.get("HTTP_IDEMPOTENCY_KEY"),
             body=self.body,
         )
         answer = self.execute(attempt)
         headers = {"X-Idempotent-Replay": "true"} if answer.replayed else None
-        return Response(answer.body, status=answer.status, headers=headers)
+        return ApiResponse(answer.body, status=answer.status, headers=headers)
 
     @abstractmethod
     def execute(self, attempt: IdempotentRequest) -> StoredResponse:
@@ -131,10 +131,10 @@ class RetryVideoJob(_PaidCall):
 
 
 class GetVideoStatus(ApiView):
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> ApiResponse:
         job = queries.get_state(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
         body = job_status(job, now=clock.now())
-        return Response(body, headers={"Retry-After": str(body["poll_after_seconds"])})
+        return ApiResponse(body, headers={"Retry-After": str(body["poll_after_seconds"])})
 
 
 class VideoJobEvents(ApiView):
@@ -166,7 +166,7 @@ class GetJobs(ApiView):
     # Only the jobs of this queue; None for all.
     queue: str | None = None
 
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> ApiResponse:
         limit, offset, cursor = page_limits(request)
         jobs = queries.list_jobs(
             user_id=self.caller.user_id,
@@ -178,7 +178,7 @@ class GetJobs(ApiView):
             queue=self.queue,
         )
         page = jobs[:limit]
-        return Response(
+        return ApiResponse(
             {
                 "jobs": [history_item(job) for job in page],
                 "next_cursor": next_cursor(page[-1].id if len(jobs) > limit else None),
@@ -200,30 +200,30 @@ def _query_choice(request: Request, name: str, options: list[str]) -> str | None
 
 
 class GetProvenance(ApiView):
-    def get(self, request: Request, job_id: str) -> Response:
+    def get(self, request: Request, job_id: str) -> ApiResponse:
         own_id = parse_uuid(job_id, "job_id")
         job = services.get_job(user_id=self.caller.user_id, job_id=own_id)
-        return Response(provenance_answer(job))
+        return ApiResponse(provenance_answer(job))
 
 
 class CancelVideoJob(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         job = services.cancel_job(
             user_id=self.caller.user_id,
             job_id=JobIdBody.job_id.parse(self.body),
             now=clock.now(),
         )
-        return Response({"job_id": job.id, "status": job.status, **refund_fields(job)})
+        return ApiResponse({"job_id": job.id, "status": job.status, **refund_fields(job)})
 
 
 class DeleteVideoJob(ApiView):
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         services.delete_job(
             user_id=self.caller.user_id,
             job_id=JobIdBody.job_id.parse(self.body),
             now=clock.now(),
         )
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class ProviderWebhook(PublicView):
@@ -235,7 +235,7 @@ class ProviderWebhook(PublicView):
 
     limits = ()
 
-    def post(self, request: Request, provider: str) -> Response:
+    def post(self, request: Request, provider: str) -> ApiResponse:
         if find_provider(provider) is None:
             raise NotFound
         ratelimit.check_forgery_limit(request)
@@ -254,7 +254,7 @@ class ProviderWebhook(PublicView):
         except (http.NotSent, http.NoAnswer):
             logger.warning("webhook_keys_unavailable", provider=provider)
             raise InternalError(status=503) from None
-        return Response({"success": True})
+        return ApiResponse({"success": True})
 
 
 class Media(PublicView):

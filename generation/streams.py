@@ -23,7 +23,6 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections
 from django.utils import translation
-from rest_framework.renderers import JSONRenderer
 
 from accounts import revocations
 from generation import queries
@@ -33,6 +32,7 @@ from generation.serializers import job_status
 from rendio.common import clock
 from rendio.common.background.threads import BackgroundThread
 from rendio.common.postgresql.limits import at_most
+from rendio.common.web.responses import to_json
 
 logger = structlog.get_logger(__name__)
 
@@ -180,7 +180,7 @@ def _has_ended(body: Body) -> bool:
 
 def _event(body: Body) -> bytes:
     retry = f"{body['poll_after_seconds'] * 1000}".encode()
-    return b"event: status\nretry: " + retry + b"\ndata: " + JSONRenderer().render(body) + b"\n\n"
+    return b"event: status\nretry: " + retry + b"\ndata: " + to_json(body) + b"\n\n"
 
 
 def close_on_sigterm() -> None:

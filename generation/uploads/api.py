@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from generation.uploads import ingest, presigned
 from generation.uploads.responses import DirectIdBody, direct_upload_answer, upload_answer
@@ -12,18 +11,19 @@ from rendio.common import clock
 from rendio.common.errors import InvalidInput
 from rendio.common.web.api import ApiView
 from rendio.common.web.parsers import FormParser
+from rendio.common.web.responses import ApiResponse
 
 
 class UploadImage(ApiView):
     limits = ("uploads_per_user",)
     parser_classes = (FormParser,)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         content = self.body.get("file")
         if not isinstance(content, bytes):
             raise InvalidInput(fields={"file": [_("Send the image as a file in this field.")]})
         upload = ingest.ingest_bytes(user_id=self.caller.user_id, content=content, now=clock.now())
-        return Response(upload_answer(upload), status=201)
+        return ApiResponse(upload_answer(upload), status=201)
 
 
 class StartDirectUpload(ApiView):
@@ -31,18 +31,18 @@ class StartDirectUpload(ApiView):
 
     limits = ("uploads_per_user",)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         form = presigned.create_form(user_id=self.caller.user_id, now=clock.now())
-        return Response(direct_upload_answer(form), status=201)
+        return ApiResponse(direct_upload_answer(form), status=201)
 
 
 class FinishDirectUpload(ApiView):
     limits = ("uploads_per_user",)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> ApiResponse:
         upload = presigned.complete_upload(
             user_id=self.caller.user_id,
             direct_id=DirectIdBody.direct_id.parse(self.body),
             now=clock.now(),
         )
-        return Response(upload_answer(upload), status=201)
+        return ApiResponse(upload_answer(upload), status=201)

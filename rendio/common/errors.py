@@ -20,11 +20,11 @@ from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 from rest_framework import exceptions as drf
-from rest_framework.response import Response
 
 from rendio.common import clock
 from rendio.common.observability import request_id
 from rendio.common.times import iso
+from rendio.common.web.responses import ApiResponse
 
 logger = logging.getLogger(__name__)
 
@@ -206,10 +206,10 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def handle_exception(exception: Exception, context: dict[str, Any]) -> Response:
+def handle_exception(exception: Exception, context: dict[str, Any]) -> ApiResponse:
     """REST framework's exception handler: any exception becomes the contract's envelope."""
     refusal = _as_refusal(exception)
-    answer = Response(envelope(refusal), status=refusal.status, headers=refusal.headers)
+    answer = ApiResponse(envelope(refusal), status=refusal.status, headers=refusal.headers)
     vars(answer)[_REFUSAL] = refusal
     return answer
 

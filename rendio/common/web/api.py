@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Protocol, cast
 from uuid import UUID
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from rest_framework.renderers import JSONRenderer
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
@@ -35,6 +39,21 @@ class Caller(Protocol):
     is_authenticated: bool
 
 
+class _Negotiation(DefaultContentNegotiation):
+    """Responses are always JSON, for any Accept header (allowed by RFC 9110, 12.5.1). Bodies have
+    the type that they say."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        named = request.content_type
+        for parser in parsers:
+            if parser.media_type == named:
+                return parser
+        return super().select_parser(request, parsers)
+
+
+_negotiation = _Negotiation()
+
+
 class ApiView(APIView):
     """One operation of the phone's API.
 
@@ -52,8 +71,19 @@ class ApiView(APIView):
     request: Request
     usage: ratelimit.Usage | None = None
 
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        return Request(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=_negotiation,
+            parser_context=self.get_parser_context(request),
+        )
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
+        """REST framework's steps but negotiation, versions and throttles, which no view has."""
+        self.perform_authentication(request)
+        self.check_permissions(request)
         if request.user is not None:
             language.use_fallback(request, self.caller.language)
         # Count before reading the body, which may have ten megabytes.
@@ -61,10 +91,32 @@ class ApiView(APIView):
         self._refuse_foreign_user_id(request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.headers.items():
+            response.headers[name] = value
         for name, value in self.usage.headers().items() if self.usage else ():
             response.headers.setdefault(name, value)
         return response
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {"Allow": _allowed_methods(type(self))}  # type: ignore[arg-type]
+
+    # REST framework makes these anew for each call; ours have no state.
+
+    @classmethod
+    @cache
+    def get_parsers(cls) -> list[BaseParser]:
+        return [parser() for parser in cls.parser_classes]
+
+    @classmethod
+    @cache
+    def get_authenticators(cls) -> list[BaseAuthentication]:
+        return [authenticator() for authenticator in cls.authentication_classes]
+
+    @classmethod
+    @cache
+    def get_permissions(cls) -> list[Any]:
+        return [permission() for permission in cls.permission_classes]
 
     @property
     def has_limits(self) -> bool:
@@ -85,12 +137,6 @@ class ApiView(APIView):
     def caller(self) -> Caller:
         """The authenticated caller. Not for views without authentication."""
         return cast("Caller", self.request.user)
-
-    def perform_content_negotiation(
-        self, request: Request, force: bool = False
-    ) -> tuple[JSONRenderer, str]:
-        """Always JSON, for any Accept header (allowed by RFC 9110, 12.5.1)."""
-        return JSONRenderer(), JSONRenderer.media_type
 
     def get_exception_handler(self) -> Any:
         return handle_exception
@@ -147,6 +193,15 @@ class ApiView(APIView):
                 refusal = self.limiter_refusal()
                 refusal.headers.setdefault("Retry-After", "1")
                 raise refusal from None
+
+
+@cache
+def _allowed_methods(view: type[ApiView]) -> str:
+    """The Allow header of the view. HEAD is answered as GET."""
+    names = view.http_method_names
+    return ", ".join(
+        name.upper() for name in names if hasattr(view, "get" if name == "head" else name)
+    )
 
 
 class PublicView(ApiView):
