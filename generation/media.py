@@ -65,7 +65,7 @@ def signed_url(name: str, *, seconds: int | None = None) -> str | None:
         return None
     seconds = settings.MEDIA_URL_TTL_SECONDS if seconds is None else seconds
     if settings.MEDIA_BUCKET:
-        # An argument of S3Storage that Django's base class does not have.
+        # An argument of Bucket that Django's base class does not have.
         return default_storage.url(name, expire=seconds)  # type: ignore[call-arg]
     return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds], _Json)
 

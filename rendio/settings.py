@@ -811,7 +811,7 @@ MEDIA_URL_TTL_SECONDS = integer("MEDIA_URL_TTL_SECONDS", 3600, at_least=1)
 MEDIA_BUCKET = env.str("MEDIA_BUCKET", default="")
 STORAGES = {
     "default": {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "generation.bucket.Bucket",
         "OPTIONS": {
             "bucket_name": MEDIA_BUCKET,
             "endpoint_url": http_url("MEDIA_S3_ENDPOINT_URL", "") or None,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import botocore.auth
 import pytest
 import requests
 from django.core.files.storage import default_storage
 from moto.server import ThreadedMotoServer
+from storages.backends.s3 import S3Storage
 
 from generation import cleanup
+from generation.bucket import Bucket
 from generation.models import FileDeletion, Job, Upload
 from tests.helpers import pictures
 from tests.helpers.job_driver import assert_completed, create_job, submissions
@@ -21,6 +26,7 @@ from tests.helpers.pictures import uploaded
 
 SORA_FROM_PICTURE = "00000000-0000-4000-8000-000000000004"
 HOUR = 3600
+SIGNED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,7 @@ def bucket(s3, settings):
         "signature_version": "s3v4",
         "querystring_expire": settings.MEDIA_URL_TTL_SECONDS,
     }
-    backend = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
+    backend = {"BACKEND": "generation.bucket.Bucket", "OPTIONS": options}
     settings.STORAGES = settings.STORAGES | {"default": backend}
     default_storage.bucket.create()
     return default_storage.bucket
@@ -103,6 +109,53 @@ def test_what_is_no_upload_in_our_bucket_is_refused(phone, bucket, s3):
         answer = phone.generate(model_id=SORA_FROM_PICTURE, image_url=foreign)
 
         assert list(assert_refused(answer, 400, "ERR_4008")["fields"]) == ["image_url"], foreign
+
+
+# --- Signatures -----------------------------------------------------------------------------------
+
+OPTIONS = {
+    "bucket_name": "films",
+    "access_key": "AKIDEXAMPLE",
+    "secret_key": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    "signature_version": "s3v4",
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"region_name": "eu-central-1"},
+        {"region_name": "us-east-1", "addressing_style": "virtual"},
+        {"endpoint_url": "https://account.r2.example", "region_name": "auto"},
+        {"endpoint_url": "http://127.0.0.1:9000", "addressing_style": "path"},
+        {"region_name": "eu-central-1", "security_token": "a/token+of=a role"},
+    ],
+    ids=lambda options: " ".join(options),
+)
+@pytest.mark.parametrize("name", ["jobs/a/video.mp4", "a b/ü~+(1)'*.jpg"])
+def test_a_signature_is_that_of_boto3(options, name, monkeypatch):
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: SIGNED_AT)
+    monkeypatch.setattr(time, "gmtime", lambda: SIGNED_AT.timetuple())
+    ours, theirs = Bucket(**OPTIONS | options), S3Storage(**OPTIONS | options)
+
+    for seconds in (60, 3600):
+        signed, expected = (
+            urlsplit(storage.url(name, expire=seconds)) for storage in (ours, theirs)
+        )
+
+        assert signed[:3] == expected[:3]
+        assert parse_qs(signed.query) == parse_qs(expected.query)
+
+
+def test_each_signature_has_its_own_time(monkeypatch):
+    storage = Bucket(**OPTIONS, region_name="eu-central-1")
+    dates = []
+    for seconds in (0, 86_400):
+        moment = SIGNED_AT + timedelta(seconds=seconds)
+        monkeypatch.setattr(time, "gmtime", moment.timetuple)
+        dates += parse_qs(urlsplit(storage.url("a")).query)["X-Amz-Date"]
+
+    assert dates == ["20260102T030405Z", "20260103T030405Z"]
 
 
 # --- Straight to the bucket -----------------------------------------------------------------------
