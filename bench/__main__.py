@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.tables import Grid
     from bench.world import World
 
-CALL_ROUNDS, JOB_ROUNDS = 4, 2
+CALL_ROUNDS, JOB_ROUNDS = 5, 2
 LIMIT_SECONDS = 2
 SIZES, LARGE_SIZE = (10_000, 1_000_000), 10_000_000
 # Jobs of a round by what they count: a submission takes a worker a moment, a video much longer.

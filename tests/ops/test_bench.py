@@ -220,7 +220,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 
 def test_the_projects_record_can_be_read():
-    assert isinstance(record.load(record.FILE), record.Record)
+    assert record.load(record.FILE).rows["limit"].cpu_of_limit == 1.0
 
 
 # --- The page -------------------------------------------------------------------------------------
