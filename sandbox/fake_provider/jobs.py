@@ -16,6 +16,8 @@ from sandbox.fake_provider.specs import Spec, file_name
 
 MAX_JOBS = 20_000
 LOG_STEPS = 5
+LATE_RESULT_SECONDS = 180
+"""Longer than an app waits before it refunds its user."""
 
 
 class Status(StrEnum):
@@ -78,6 +80,17 @@ class Job:
     @property
     def has_failed(self) -> bool:
         return self.failure is not None or self.cancelled is not None
+
+    @property
+    def is_result_unavailable(self) -> bool:
+        """Whether reading the finished job fails with a 5xx."""
+        now = time.monotonic()
+        match self.scenario.outcome:
+            case Outcome.RESULT_500:
+                return now >= self.ends_at
+            case Outcome.RESULT_LATE:
+                return self.ends_at <= now < self.ends_at + LATE_RESULT_SECONDS
+        return False
 
     def file_url(self, number: int = 0) -> str:
         return f"{self.files_url}/{self.request_id}/{file_name(number, self.specs[number])}"

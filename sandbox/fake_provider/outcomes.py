@@ -33,6 +33,8 @@ class Outcome(StrEnum):
     STATUS_UNKNOWN = "status_unknown"
     RESULT_500 = "result_500"
     RESULT_404 = "result_404"
+    # As RESULT_500 for three minutes, then well.
+    RESULT_LATE = "result_late"
     # The job succeeds, but the result has an undocumented shape.
     RESULT_ODD = "result_odd"
     # The job succeeds, but the file is a redirect or unusable.

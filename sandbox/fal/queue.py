@@ -158,7 +158,7 @@ class FalQueue:
     async def result(self, job: Job) -> Response:
         if job.status is not Status.COMPLETED:
             return _to_response(STILL_RUNNING, job)
-        if job.scenario.outcome is Outcome.RESULT_500:
+        if job.is_result_unavailable:
             return _to_response(RESULT_FAILED, job)
         if job.scenario.outcome is Outcome.RESULT_404:
             return _to_response(NOT_FOUND, job)

@@ -108,7 +108,7 @@ class ModalCalls:
         match job.scenario.outcome:
             case Outcome.STATUS_500:
                 return SUBMIT_ERRORS[Outcome.SUBMIT_500]
-            case Outcome.RESULT_500 if is_finished:
+            case _ if job.is_result_unavailable:
                 return SUBMIT_ERRORS[Outcome.SUBMIT_500]
             case Outcome.RESULT_404 if is_finished:
                 return _to_response(NOT_FOUND)

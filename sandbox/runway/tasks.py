@@ -84,7 +84,7 @@ class RunwayTasks:
         match job.scenario.outcome:
             case Outcome.STATUS_500:
                 return _to_response(SERVER_ERROR)
-            case Outcome.RESULT_500 if is_finished:
+            case _ if job.is_result_unavailable:
                 return _to_response(SERVER_ERROR)
             case Outcome.RESULT_404 if is_finished:
                 return _to_response(NOT_FOUND)

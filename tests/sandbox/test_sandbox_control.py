@@ -4,6 +4,10 @@ import sys
 
 import pytest
 
+from sandbox.fake_provider.jobs import Job
+from sandbox.fake_provider.outcomes import Outcome
+from sandbox.fake_provider.scenarios import Scenario, Timing
+
 
 def test_every_provider_request_is_recorded_with_its_response(sandbox):
     job = sandbox.submitted(params={"fal_webhook": "http://127.0.0.1:1/"})
@@ -21,6 +25,30 @@ def test_every_provider_request_is_recorded_with_its_response(sandbox):
     assert (query["body"], query["answered"]) == ("no JSON", 401)
     assert [one["request_id"] for one in sandbox.jobs()] == [job["request_id"]]
     assert submission["at"] < poll["at"] < query["at"]
+
+
+def test_a_late_result_fails_for_three_minutes_and_then_comes():
+    job = Job(
+        model="m", app="m", input={}, webhook_url=None, files_url="", failure=None, specs=(),
+        scenario=Scenario(Timing(queue_seconds=0, run_seconds=600), Outcome.RESULT_LATE),
+    )  # fmt: skip
+    assert not job.is_result_unavailable
+
+    job.finish()
+    assert job.is_result_unavailable
+
+    job.finished -= 179
+    assert job.is_result_unavailable
+    job.finished -= 1
+    assert not job.is_result_unavailable
+
+
+@pytest.mark.parametrize("provider", ["fal", "runway", "replicate", "runpod", "modal"])
+def test_every_provider_recovers_when_it_is_told_to(sandbox, provider):
+    for outcome in ("result_late", "result_500", "status_500"):
+        sandbox.control("provider", provider=provider, outcome=outcome)
+
+    assert sandbox.control("recover", provider=provider) == {"recovered": 0}
 
 
 def test_all_requests_are_listed_without_a_provider_filter(sandbox):

@@ -40,6 +40,7 @@ ENDS = {
     "status_500": TIMEOUT,
     "result_500": TIMEOUT,
     "result_404": TIMEOUT,
+    "result_late": TIMEOUT,
     "result_odd": UNAVAILABLE,
     "media_404": UNAVAILABLE,
     "media_truncated": UNAVAILABLE,
@@ -55,6 +56,7 @@ MOST_LOOKS = {
     "status_500": 8,
     "result_500": 8,
     "result_404": 8,
+    "result_late": 8,
     # One look, and four fetches of what cannot be used.
     "media_404": 5,
     "media_truncated": 5,
