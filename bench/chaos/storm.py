@@ -17,7 +17,7 @@ from rendio.local.phone import control_sandbox
 from rendio.local.servers import PostgreSQL, Valkey
 from rendio.local.stack import Stack
 
-PROVIDERS = ("fal", "runway", "replicate")
+PROVIDERS = ("fal", "runway", "replicate", "runpod", "modal")
 PROCESSES = ("web", "worker", "beat")
 LONGEST_DOWN_SECONDS = 1.5
 # The provider's outcome for the next submissions.
@@ -25,7 +25,7 @@ TROUBLES = (
     *["error", "aborted", "content_policy", "invalid_input", "hang"],
     *["submit_403_balance", "submit_500", "submit_503", "submit_429"],
     *["submit_timeout", "submit_lost"],
-    *["status_500", "status_unknown", "result_500", "result_404"],
+    *["status_500", "status_unknown", "result_500", "result_404", "result_late"],
     *["media_404", "media_truncated", "media_not_video"],
     *["webhook_lost", "webhook_duplicate", "webhook_bad_signature", "webhook_stale_timestamp"],
 )
