@@ -402,8 +402,9 @@ OPERATIONS: Operations = {
         tag=Tag.WEBHOOKS,
         summary="Receive a provider's webhook",
         text="Signatures: fal's own scheme, Standard Webhooks for Replicate, and for others the "
-        "hexadecimal HMAC-SHA256 of the body as `X-Webhook-Signature`. 401 means a wrong "
-        "signature. A verified call about an unknown job is 200.",
+        "hexadecimal HMAC-SHA256 of the body as `X-Webhook-Signature`. RunPod and Modal sign "
+        "nothing, and need the token of a submission. 401 means a wrong signature or token. A "
+        "verified call about an unknown job is 200.",
         parameters=(query("token", str, "Identifies the submission. Part of the webhook URL."),),
         body={"type": "object", "additionalProperties": True},
         body_type="*/*",

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from generation.models import ProviderRequest
 from tests.helpers.budget import large
 from tests.helpers.job_driver import assert_completed, assert_refunded, ended, wait_for_results
 from tests.helpers.provider_models import MODELS
@@ -79,6 +80,24 @@ def test_every_outcome_at_once(running, sandbox, provider):
     assert all(status_polls[outcome] <= 1 for outcome in REPORTED), status_polls
     paid = sum(found[jobs[outcome]].credits for outcome, code in ENDS[provider].items() if not code)
     assert phone.balance() == before - paid
+
+
+@pytest.mark.parametrize("provider", ["runpod", "modal"])
+def test_a_webhook_without_a_signature_names_the_submission_whose_answer_was_lost(
+    running, sandbox, provider
+):
+    """Nothing else could: its token is in the URL that the provider was given."""
+    for name in ("runpod", "modal"):
+        sandbox.provider(provider=name, queue_seconds=0, run_seconds=0.3)
+    if provider == "modal":  # the second route
+        sandbox.provider(provider="runpod", outcome="submit_403_balance")
+    sandbox.provider(provider=provider, outcome="submit_lost")
+
+    (job,) = running.phone().order(model_id=str(MODELS[provider]))
+
+    assert_completed(ended(job)[job])
+    request = ProviderRequest.objects.filter(job=job).latest("sent_at")
+    assert (request.provider, request.webhook_received) == (provider, True)
 
 
 def prompts(sandbox, provider) -> list[str]:
