@@ -9,6 +9,7 @@ out: its submit deadline is extended, up to JOB_WAIT_DEADLINE_SECONDS after the 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,13 +49,12 @@ def rank_waiting(*, queue: str, unavailable_models: Iterable[UUID], now: datetim
     waiting = _window(queue=queue, unavailable_models=unavailable_models, now=now)
     overdue = [job.id for job in waiting if job.deadline_at <= now]
     in_time = [job for job in waiting if job.deadline_at > now]
-    user_ids = {job.user_id for job in in_time}
-    tiers = account_queries.get_tiers(user_ids, now=now)
-    ahead = Counter(_count_in_flight(user_ids))
+    ahead = Counter(_count_in_flight({job.user_id for job in in_time}))
+    limits = _concurrency_limits(ahead + Counter(job.user_id for job in in_time), now=now)
     ranked: list[tuple[int, int, UUID]] = []
     beyond = []
     for place, job in enumerate(in_time):
-        if ahead[job.user_id] >= settings.JOBS_AT_ONCE[tiers[job.user_id]]:
+        if ahead[job.user_id] >= limits.get(job.user_id, math.inf):
             beyond.append(job.id)
         else:
             ranked.append((ahead[job.user_id], place, job.id))
@@ -88,6 +88,18 @@ def _count_in_flight(user_ids: set[UUID]) -> dict[UUID, int]:
         .order_by()
     )
     return dict(rows)
+
+
+def _concurrency_limits(jobs: Counter[UUID], *, now: datetime) -> dict[UUID, int]:
+    """The most jobs in flight of each user who may reach a limit. `jobs`: waiting and in flight.
+
+    The tiers of users with no more jobs than every tier allows are not read.
+    """
+    lowest = min(settings.JOBS_AT_ONCE.values())
+    tiers = account_queries.get_tiers(
+        [user_id for user_id, count in jobs.items() if count > lowest], now=now
+    )
+    return {user_id: settings.JOBS_AT_ONCE[tier] for user_id, tier in tiers.items()}
 
 
 def defer(job_ids: list[UUID], *, now: datetime) -> None:
