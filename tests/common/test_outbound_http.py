@@ -5,8 +5,20 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import ssl
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import certifi
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from rendio.common.outbound import http
 from tests.generation.conftest import stub_server
@@ -140,6 +152,64 @@ def test_proxy_variables_are_ignored(answering, closed_port, monkeypatch):
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff"])
 def test_invalid_json_reads_as_none(body):
     assert http.Response(200, body, {}).json() is None
+
+
+# --- Certificates --------------------------------------------------------------------------
+
+
+@contextmanager
+def https_server(folder, *, name: str):
+    """A server with a certificate for `name` that signs itself. Yields its port, and the file of
+    the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, folder / "key.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.server_port, file
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known", "accepted"),
+    [("localhost", True, True), ("localhost", False, False), ("another.test", True, False)],
+)
+@pytest.mark.parametrize("call", ["request", "download"])
+def test_a_certificate_must_be_known_and_of_this_host(
+    tmp_path, monkeypatch, request, call, name, is_known, accepted
+):
+    request.addfinalizer(http._pools.cache_clear)
+    with https_server(tmp_path, name=name) as (port, file):
+        if is_known:
+            monkeypatch.setattr(certifi, "where", lambda: str(file))
+        http._pools.cache_clear()
+        url = f"https://localhost:{port}/"
+        ask = get if call == "request" else partial(download, hosts=("localhost",), max_bytes=10**6)
+
+        if accepted:
+            assert ask(url)
+        else:
+            with pytest.raises(http.NoAnswer):
+                ask(url)
 
 
 # --- download ---------------------------------------------------------------------------------

@@ -9,20 +9,19 @@ taken from the environment.
 from __future__ import annotations
 
 import ipaddress
-import json
+import json as json_format
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
-import requests
+import certifi
 from django.conf import settings
-from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -30,11 +29,8 @@ from urllib3.exceptions import (
     HTTPError,
     LocationParseError,
     NewConnectionError,
-    ReadTimeoutError,
 )
-from urllib3.poolmanager import PoolManager
-from urllib3.util import parse_url
-from urllib3.util.retry import Retry
+from urllib3.util import create_urllib3_context, make_headers, parse_url
 
 from rendio.common.observability import metrics, request_id, tracing
 
@@ -42,6 +38,7 @@ CHUNK_BYTES = 64 * 1024
 # RFC 9110, 15.4: redirects that a GET follows.
 REDIRECTS = {301, 302, 303, 307, 308}
 MOST_REDIRECTS = 5
+_HEADERS = {"User-Agent": "Rendio", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -79,7 +76,7 @@ class Response:
     def json(self) -> Any:
         """The body as JSON, or None if it is not JSON."""
         try:
-            return json.loads(self.body)
+            return json_format.loads(self.body)
         except (ValueError, RecursionError):
             return None
 
@@ -109,15 +106,24 @@ def request(
     sent_headers = dict(headers or {})
     if current := request_id.current():
         sent_headers.setdefault("X-Request-ID", current)
-    sent = {"headers": sent_headers, "json": json, "data": data, "params": params}
+    body = None
+    if json is not None:
+        body = json_format.dumps(json, allow_nan=False).encode()
+        sent_headers["Content-Type"] = "application/json"
+    elif data is not None:
+        body = urlencode(data).encode()
+        sent_headers["Content-Type"] = "application/x-www-form-urlencoded"
+    if params:
+        url = f"{url}{'&' if '?' in url else '?'}{urlencode(params)}"
     with measured(method, url) as call:
         answer = _send(
             method,
             url,
+            headers=sent_headers,
+            body=body,
             timeout=timeout,
             total_seconds=total_seconds or timeout[0] + 2 * timeout[1],
             max_bytes=max_bytes,
-            **sent,
         )
         call.outcome = str(answer.status)
         return answer
@@ -149,27 +155,60 @@ def _send(
     method: str,
     url: str,
     *,
+    headers: Mapping[str, str],
+    body: bytes | None,
     timeout: tuple[float, float],
     total_seconds: float,
     max_bytes: int,
-    **sent: Any,
 ) -> Response:
     deadline = time.monotonic() + total_seconds
     try:
-        with _session().request(
-            method,
-            url,
-            **sent,
-            timeout=timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            body = b"".join(_chunks(response, deadline=deadline, max_bytes=max_bytes))
-            return Response(response.status_code, body, response.headers)
+        with _opened(method, url, headers=headers, body=body, timeout=timeout) as response:
+            received = b"".join(_chunks(response, deadline=deadline, max_bytes=max_bytes))
+            return Response(response.status, received, response.headers)
     except TooLarge as error:
         raise NoAnswer(f"more than {max_bytes} bytes") from error
-    except requests.RequestException as error:
-        raise (NotSent if _never_left(error) else NoAnswer)(_error_name(error)) from error
+    except LocationParseError as error:
+        raise NoAnswer(type(error).__name__) from error
+
+
+@contextmanager
+def _opened(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    timeout: tuple[float, float],
+    guarded: bool = False,
+) -> Iterator[BaseHTTPResponse]:
+    """The response to one request, its body not yet read. Raises NotSent, NoAnswer, within the
+    block too, and LocationParseError for a name that can be none, such as one of 70 letters."""
+    try:
+        auth = parse_url(url).auth
+        basic = make_headers(basic_auth=unquote(auth)) if auth else {}
+        response = _pools(guarded=guarded).urlopen(
+            method,
+            url,
+            headers={**_HEADERS, **headers, **basic},
+            body=body,
+            timeout=Timeout(connect=timeout[0], read=timeout[1]),
+            redirect=False,
+            retries=False,
+            preload_content=False,
+        )
+        try:
+            yield response
+        finally:
+            # A connection with an unread rest is closed, any other is free already.
+            response.close()
+            response.release_conn()
+    except LocationParseError:
+        raise
+    except HTTPError as error:
+        never_left = isinstance(error, NewConnectionError | ConnectTimeoutError)
+        # The class only. The text may hold the URL, and that a webhook token.
+        raise (NotSent if never_left else NoAnswer)(type(error).__name__) from error
 
 
 def download(
@@ -210,28 +249,21 @@ def _download(
     deadline: float,
 ) -> Response:
     local = settings.ALLOW_PRIVATE_ADDRESSES
-    prepared = _prepared(url)
-    _check_target(prepared.url or "", allowed_hosts=allowed_hosts, local=local)
+    url = _normalized(url)
+    _check_target(url, allowed_hosts=allowed_hosts, local=local)
     left = deadline - time.monotonic()
     if left <= 0:
         raise NoAnswer("the answer took too long")
+    timeout = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, min(30, left)
     try:
-        with _session(guarded=not local).send(
-            prepared,
-            timeout=(settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, min(30, left)),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            answer = Response(response.status_code, b"", response.headers)
-            if answer.redirect:
-                return answer  # its body is not the file
-            for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
-                into.write(chunk)
+        with _opened("GET", url, headers={}, timeout=timeout, guarded=not local) as response:
+            answer = Response(response.status, b"", response.headers)
+            if not answer.redirect:  # the body of one is not the file
+                for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
+                    into.write(chunk)
             return answer
-    except LocationParseError as error:  # a name that can be none, such as one of 70 letters
+    except LocationParseError as error:
         raise Refused("address") from error
-    except requests.RequestException as error:
-        raise (NotSent if _never_left(error) else NoAnswer)(_error_name(error)) from error
 
 
 def redirected(url: str, answer: Response) -> str:
@@ -246,17 +278,20 @@ def redirected(url: str, answer: Response) -> str:
 def check_url(url: str) -> None:
     """Raise Refused for an address that `download` would refuse without a request."""
     local = settings.ALLOW_PRIVATE_ADDRESSES
-    _check_target(_prepared(url).url or "", allowed_hosts=None, local=local)
+    _check_target(_normalized(url), allowed_hosts=None, local=local)
 
 
-def _prepared(url: str) -> requests.PreparedRequest:
+def _normalized(url: str) -> str:
     """The URL as it will be sent. Raises Refused for an invalid one."""
     if not url.isprintable():
         raise Refused("address")
     try:
-        return _session().prepare_request(requests.Request("GET", url))
-    except (requests.RequestException, ValueError) as error:
+        parts = parse_url(url)
+    except LocationParseError as error:
         raise Refused("address") from error
+    if not parts.host:
+        raise Refused("address")
+    return str(parts)
 
 
 def _check_target(url: str, *, allowed_hosts: list[str] | None, local: bool) -> None:
@@ -286,44 +321,22 @@ def _matches(host: str, allowed: str) -> bool:
     return host == allowed
 
 
-def _chunks(response: requests.Response, *, deadline: float, max_bytes: int) -> Iterator[bytes]:
+def _chunks(response: BaseHTTPResponse, *, deadline: float, max_bytes: int) -> Iterator[bytes]:
     received = 0
-    while chunk := _next_chunk(response):
+    # The bytes that have arrived: waiting for a full chunk, a drip of single bytes would never
+    # reach the deadline check.
+    while chunk := response.read1(CHUNK_BYTES, decode_content=True):
         received += len(chunk)
         if received > max_bytes:
             raise TooLarge
         if time.monotonic() > deadline:
-            raise requests.ReadTimeout("the answer took too long")
+            raise NoAnswer("the answer took too long")
         yield chunk
-    # A body cut short raises nothing in requests when the length was announced.
+    # A body cut short raises nothing in urllib3 when the length was announced.
     announced = response.headers.get("Content-Length", "")
     encoded = response.headers.get("Content-Encoding")
     if announced.isdigit() and not encoded and received < int(announced):
-        raise requests.ConnectionError("the answer was cut short")
-
-
-def _next_chunk(response: requests.Response) -> bytes:
-    """The bytes that have arrived: waiting for a full chunk, a drip of single bytes would never
-    reach the deadline check."""
-    try:
-        return bytes(response.raw.read1(CHUNK_BYTES, decode_content=True))
-    except ReadTimeoutError as error:
-        raise requests.ReadTimeout(error) from error
-    except HTTPError as error:
-        raise requests.ConnectionError(error) from error
-
-
-def _never_left(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    reason: Any = error.args[0] if error.args else None
-    reason = getattr(reason, "reason", reason)
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
-
-
-def _error_name(error: requests.RequestException) -> str:
-    """The class of the failure. Its text may hold the URL, and that a webhook token."""
-    return type(error).__name__
+        raise NoAnswer("the answer was cut short")
 
 
 def _connect_to_public(connection: Any) -> socket.socket:
@@ -372,29 +385,14 @@ class _GuardedHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedHTTPS
 
 
-class _GuardedAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """A redirect is a response like any other. Even when told not to follow it, requests would
-        read its whole body to prepare the next request."""
-
-
 @cache
-def _session(*, guarded: bool = False) -> requests.Session:
-    """One session for the process; its pool is thread-safe. Cookies are not kept: one user's would
-    be sent with another's request."""
-    session = _Session()
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.trust_env = False
-    adapter_class = _GuardedAdapter if guarded else HTTPAdapter
-    adapter = adapter_class(pool_connections=16, pool_maxsize=64, max_retries=Retry(0, read=False))
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.headers["User-Agent"] = "Rendio"
-    return session
+def _pools(*, guarded: bool = False) -> PoolManager:
+    """The connections of the process, thread-safe. No cookies are kept, and no proxy is taken from
+    the environment."""
+    context = create_urllib3_context()
+    context.load_verify_locations(certifi.where())
+    # The context is made once: to read the certificates takes as long as many requests.
+    pools = PoolManager(num_pools=16, maxsize=64, ssl_context=context)
+    if guarded:
+        pools.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
+    return pools
