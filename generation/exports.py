@@ -8,6 +8,7 @@ from uuid import UUID
 
 from generation import media
 from generation.models import Job, Quote, Upload, Violation
+from generation.serializers import images_answer
 from generation.uploads.responses import upload_answer
 from rendio.common.times import iso
 
@@ -32,6 +33,7 @@ def export_jobs(user_id: UUID) -> Iterator[dict[str, Any]]:
             "error_code": job.error_code or None,
             "video_url": media.signed_url(job.media_name),
             "thumbnail_url": media.signed_url(job.thumbnail_name),
+            **({"images": images_answer(job)} if job.images else {}),
             "sent_to": [
                 {"provider": request.provider, "sent_at": iso(request.sent_at)}
                 for request in job.requests.all()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from generation.models import (
@@ -47,6 +48,7 @@ class JobState(NamedTuple):
     error_code: str
     media_name: str
     thumbnail_name: str
+    images_json: str
     created_at: datetime
     completed_at: datetime | None
     queue_position: int | None
@@ -55,11 +57,15 @@ class JobState(NamedTuple):
     def credits_refunded(self) -> int:
         return credits_refunded(self.credits, self.fee_kept, is_refunded=self.is_refunded)
 
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        return _parse_images(self.images_json)
+
 
 _STATES = """
 SELECT job.id, job.user_id, job.model_id, job.queue, job.status, job.stage, job.progress,
     job.expected_at, job.credits, job.fee_kept, job.refund_entry_id IS NOT NULL, job.error_code,
-    job.media_name, job.thumbnail_name, job.created_at, job.completed_at,
+    job.media_name, job.thumbnail_name, job.images::text, job.created_at, job.completed_at,
     CASE job.stage
         WHEN 'submit' THEN (
             SELECT count(*) FROM (
@@ -112,15 +118,26 @@ class PastJob(NamedTuple):
     status: str
     media_name: str
     thumbnail_name: str
+    images_json: str
     created_at: datetime
     completed_at: datetime | None
     error_code: str
+
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        return _parse_images(self.images_json)
+
+
+def _parse_images(images_json: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(images_json)
+    return found
 
 
 # A bound that is always there keeps the condition one for the index.
 _HISTORY = """
 SELECT job.id, model.kind, job.queue, job.prompt, model.name, job.credits, job.status,
-    job.media_name, job.thumbnail_name, job.created_at, job.completed_at, job.error_code
+    job.media_name, job.thumbnail_name, job.images::text, job.created_at, job.completed_at,
+    job.error_code
 FROM generation_job job JOIN generation_model model ON model.id = job.model_id
 WHERE job.user_id = %(user_id)s AND job.deleted_at IS NULL AND job.id < %(before)s
     AND (%(status)s::text IS NULL OR job.status = %(status)s)

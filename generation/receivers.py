@@ -71,6 +71,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         media_name="",
         thumbnail_name="",
         original_name="",
+        images=[],
     )
     AccountMediaDeletion.objects.bulk_create(
         [

@@ -23,7 +23,9 @@ from rendio.common.times import iso
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
 REFUNDED_HELP = "Whether credits were refunded."
-CREDITS_REFUNDED_HELP = "Refunded credits. Only if a fee was kept."
+CREDITS_REFUNDED_HELP = (
+    "Refunded credits, if not all: a fee was kept, or some of several images did not come."
+)
 
 
 class QuoteAnswer(serializers.Serializer):
@@ -70,6 +72,21 @@ class Eta(serializers.Serializer):
 class ImageAnswer(serializers.Serializer):
     image_url = serializers.CharField()
     thumbnail_url = serializers.CharField()
+    width = serializers.IntegerField(min_value=1)
+    height = serializers.IntegerField(min_value=1)
+
+
+def images_answer(job: Job | JobState | PastJob) -> list[dict[str, Any]]:
+    """The files of an image job with their signed URLs."""
+    return [
+        {
+            "image_url": media.signed_url(image["media_name"]),
+            "thumbnail_url": media.signed_url(image["thumbnail_name"]),
+            "width": image["width"],
+            "height": image["height"],
+        }
+        for image in job.images
+    ]
 
 
 VIDEO_URL_HELP = "Null for an image job: its files are in `images`."
@@ -83,11 +100,10 @@ def _images_field() -> serializers.Serializer:
 
 def _file_fields(job: JobState | PastJob) -> dict[str, Any]:
     """The signed URLs of a job's files."""
-    url, thumbnail_url = media.signed_url(job.media_name), media.signed_url(job.thumbnail_name)
+    thumbnail_url = media.signed_url(job.thumbnail_name)
     if media_kind(job.queue) == "video":
-        return {"video_url": url, "thumbnail_url": thumbnail_url}
-    images = [{"image_url": url, "thumbnail_url": thumbnail_url}] if url else []
-    return {"video_url": None, "thumbnail_url": thumbnail_url, "images": images}
+        return {"video_url": media.signed_url(job.media_name), "thumbnail_url": thumbnail_url}
+    return {"video_url": None, "thumbnail_url": thumbnail_url, "images": images_answer(job)}
 
 
 class JobStatusAnswer(serializers.Serializer):
@@ -185,6 +201,6 @@ class CancelledAnswer(serializers.Serializer):
 
 
 def refund_fields(job: Job | JobState) -> dict[str, Any]:
-    """Whether credits were refunded, and how many if a fee was kept."""
+    """Whether credits were refunded, and how many if not all."""
     amount = {"credits_refunded": job.credits_refunded} if job.fee_kept else {}
     return {"refunded": job.credits_refunded > 0, **amount}

@@ -311,10 +311,11 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = job.original_name = ""
         job.settings.pop(NEGATIVE_PROMPT, None)
+        job.images = []
         job.save(
             update_fields=[
                 "deleted_at", "prompt", "settings", "upload", "media_name", "thumbnail_name",
-                "original_name",
+                "original_name", "images",
             ]
         )  # fmt: skip
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")

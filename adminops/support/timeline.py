@@ -162,11 +162,13 @@ def _jobs(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
 def _job_text(job: Job) -> str:
     took = f" after {_duration(job.created_at, job.completed_at)}" if job.completed_at else ""
     why = f": {refusal_by_code(job.error_code).type}" if job.error_code else ""
-    refunded = job.refund_entry_id and job.status == JobStatus.COMPLETED
+    refund = ""
+    if job.status == JobStatus.COMPLETED:
+        refund = f", {job.credits_refunded} refunded" if job.refund_entry_id else ""
+    elif job.fee_kept:
+        refund = f", fee {job.fee_kept}"
     return (
-        f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}"
-        f"{', refunded' if refunded else ''}"
-        f"{f', fee {job.fee_kept}' if job.fee_kept else ''}"
+        f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}{refund}"
         f"{', deleted by the user' if job.deleted_at else ''}"
     )
 

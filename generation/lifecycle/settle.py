@@ -8,7 +8,8 @@ Locks: wallet, job, provider request, in this order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypedDict
@@ -22,6 +23,7 @@ from django.db.models import QuerySet
 from accounts.models import PushKind
 from credits import services as credit_services
 from generation import cleanup, exposure, queries
+from generation.catalogue.kinds import num_outputs
 from generation.lifecycle import attempts, dead_letters, notifications, route_timing, transitions
 from generation.lifecycle.cost_rules import (
     SubmissionOutcome,
@@ -48,11 +50,27 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class StoredMedia:
-    """Names in our storage."""
+class StoredImage:
+    """Names in our storage, and the size in pixels."""
 
     media_name: str
     thumbnail_name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class StoredMedia:
+    """Names in our storage. `images` are all files of an image job, the first one included."""
+
+    media_name: str
+    thumbnail_name: str
+    images: tuple[StoredImage, ...] = ()
+
+    @classmethod
+    def of_images(cls, images: Sequence[StoredImage]) -> StoredMedia:
+        """`images` is not empty."""
+        return cls(images[0].media_name, images[0].thumbnail_name, tuple(images))
 
 
 class ProviderError(TypedDict):
@@ -71,7 +89,7 @@ def complete(
     cost_usd: Decimal | None = None,
     attempt: FileDeletion | None = None,
 ) -> bool:
-    """Complete a job with its stored files.
+    """Complete a job with its stored files. The share of images that did not come is refunded.
 
     A job that was refunded before keeps its status and its refund, and its user gets the video. If
     the user deleted the job meanwhile, the files are deleted again.
@@ -80,7 +98,11 @@ def complete(
     `attempt` is the scheduled deletion of the files, which this transaction cancels; False also if
     that deletion has begun.
     """
+    missing = num_outputs(claimed.settings) - len(media.images) if media.images else 0
     with transaction.atomic(durable=True):
+        if missing > 0:
+            # The wallet before the job, as in all code: another order of locks would deadlock.
+            credit_services.lock_wallet(user_id=claimed.user_id, through_merge=True)
         job = lock_if_claimed(claimed)
         if job is None or (attempt and not attempts.keep_files(attempt)):
             return False
@@ -98,12 +120,15 @@ def complete(
             job.status = JobStatus.COMPLETED
             job.progress = 100
             job.completed_at = now
+            if missing > 0:
+                _refund_missing(job, missing, now=now)
         discarded: list[FileDeletion] = []
         if job.deleted_at:
             discarded = _schedule_folder_deletion(job, now=now)
         else:
             job.media_name = media.media_name
             job.thumbnail_name = media.thumbnail_name
+            job.images = [asdict(image) for image in media.images]
         transitions.to_done(job)
         notifications.notify_user(
             job, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now
@@ -113,6 +138,26 @@ def complete(
     if not late:
         _observe_completed(claimed, now=now)
     return True
+
+
+def _refund_missing(job: Job, missing: int, *, now: datetime) -> None:
+    """Refund the share of `missing` images to a job that the caller has locked with its wallet."""
+    ordered = num_outputs(job.settings)
+    job.fee_kept = job.credits * (ordered - missing) // ordered
+    job.refund_entry_id = credit_services.refund(
+        user_id=job.user_id,
+        job_id=job.id,
+        reason=f"{missing} of {ordered} images missing",
+        now=now,
+        fee=job.fee_kept,
+    ).id
+    logger.warning(
+        "images_missing",
+        job_id=str(job.id),
+        missing=missing,
+        ordered=ordered,
+        refunded=job.credits - job.fee_kept,
+    )
 
 
 def convert_next(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 from django.conf import settings
 
+from generation.catalogue.kinds import num_outputs
 from generation.due_work import STORE_LEASE, STORE_RESULTS
 from generation.lifecycle import (
     attempts,
@@ -28,7 +29,7 @@ from generation.lifecycle import (
 from generation.lifecycle.claims import claim
 from generation.lifecycle.concurrency import run_concurrently
 from generation.lifecycle.retry_delay import retry_delay
-from generation.lifecycle.settle import StoredMedia
+from generation.lifecycle.settle import StoredImage, StoredMedia
 from generation.lifecycle.submissions import open_submissions
 from generation.models import FileDeletion, Job, Stage
 from generation.moderation import screening
@@ -62,6 +63,8 @@ class Item(NamedTuple):
     job: Job
     submission: tuple[str, Handle] | None  # the provider's name and the handle
     attempt: FileDeletion
+    # An image that is missing or unusable now is delivered without.
+    is_last_try: bool
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,23 @@ def store_due(*, queue: str, now: datetime) -> int:
 def start_items(jobs: list[Job], *, now: datetime) -> list[Item]:
     """Start an attempt for each of these claimed jobs."""
     handles, begun = open_submissions(jobs), attempts.start(jobs, now=now)
-    return [Item(job, handles.get(job.id), begun[job.id]) for job in jobs]
+    return [
+        Item(job, handles.get(job.id), begun[job.id], _is_last_try(job, now=now)) for job in jobs
+    ]
+
+
+def _is_last_try(job: Job, *, now: datetime) -> bool:
+    return _is_overdue(job, now=now) or job.tries + 1 >= MAX_BROKEN_TRIES
+
+
+def _is_overdue(job: Job, *, now: datetime) -> bool:
+    return job.deadline_at is None or now >= job.deadline_at
 
 
 def _fetch_and_store(
     item: Item,
 ) -> _Stored | _ToConvert | Failed | Running | Unknown | _Broken | _NotModerated | _NotStored:
-    job, submission, attempt = item
+    job, submission, attempt, _ = item
     if submission is None:
         return Failed(FailureReason.PROVIDER_ERROR, "", "no submission to fetch from")
     provider_name, handle = submission
@@ -139,12 +152,24 @@ def _fetch_and_store(
         result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
-    with attempts.scratch_folder() as folder:
-        fetched = _download(result, folder, allowed_hosts=provider.media_hosts)
-        if not isinstance(fetched, MediaInfo):
-            return replace(fetched, raw=result.raw)
+    with attempts.scratch_folder() as scratch:
+        files: list[tuple[Path, MediaInfo]] = []
+        problems: list[Failed | Unknown | _Broken | _NotModerated] = []
+        for number, url in enumerate(_ordered_urls(job, result)):
+            folder = scratch / str(number)
+            folder.mkdir()
+            fetched = _download(url, result, folder, allowed_hosts=provider.media_hosts)
+            if isinstance(fetched, MediaInfo):
+                files.append((folder, fetched))
+            else:
+                problems.append(replace(fetched, raw=result.raw))
+        # The others are delivered without an image that will not come any more.
+        if passing := [problem for problem in problems if not _is_final(problem, item)]:
+            return passing[0]
+        if not files:
+            return problems[0]
         try:
-            return _save_files(attempt, folder, fetched, result)
+            return _save_files(attempt, files, result)
         except UnusableFile as error:
             return _Broken(str(error), result.raw)
         except Exception as error:
@@ -152,15 +177,25 @@ def _fetch_and_store(
             return _NotStored(type(error).__name__, result.raw)
 
 
+def _ordered_urls(job: Job, result: Media) -> list[str]:
+    """The URLs of the result, at most as many as were ordered."""
+    return [result.url, *result.more_urls][: num_outputs(job.settings)]
+
+
+def _is_final(problem: Failed | Unknown | _Broken | _NotModerated, item: Item) -> bool:
+    """Whether one of several images will not come any more."""
+    return isinstance(problem, Failed) or item.is_last_try
+
+
 def _download(
-    result: Media, folder: Path, *, allowed_hosts: list[str]
+    url: str, result: Media, folder: Path, *, allowed_hosts: list[str]
 ) -> MediaInfo | Failed | Unknown | _Broken | _NotModerated:
     """Download the file to `folder` as DOWNLOAD_NAME, probe and moderate it."""
     path = folder / DOWNLOAD_NAME
     try:
         with path.open("wb") as into:
             answer = http.download(
-                result.url,
+                url,
                 into,
                 allowed_hosts=allowed_hosts,
                 max_bytes=settings.MAX_VIDEO_BYTES,
@@ -199,8 +234,12 @@ def _moderate(report: MediaInfo, folder: Path, result: Media) -> Failed | _NotMo
 
 
 def _save_files(
-    attempt: FileDeletion, folder: Path, report: MediaInfo, result: Media
+    attempt: FileDeletion, files: list[tuple[Path, MediaInfo]], result: Media
 ) -> _Stored | _ToConvert:
+    if result.kind == "image":
+        images = [_save_image(attempt, number, *file) for number, file in enumerate(files, start=1)]
+        return _Stored(StoredMedia.of_images(images), result.cost_usd)
+    [(folder, report)] = files
     path = folder / DOWNLOAD_NAME
     change = playability.required_change(report)
     if change == RequiredChange.CONVERT:
@@ -208,23 +247,38 @@ def _save_files(
         return _ToConvert(name, result.cost_usd)
     if change == RequiredChange.RETAG:
         mp4_boxes.retag(path)
-    name = report.image
-    if not name:
-        path = path.rename(folder / "video.mp4")
-        name = path.name
-        if report.supplier_mark == SupplierMark.NONE:
-            ai_mark.append_mark(path)
-    is_suppliers = report.supplier_mark == SupplierMark.CREDENTIALS
-    signing.sign_files(folder, [report.thumbnail, *([] if is_suppliers else [name])], original=path)
+    path = path.rename(folder / "video.mp4")
+    if report.supplier_mark == SupplierMark.NONE:
+        ai_mark.append_mark(path)
+    _sign(folder, report, path.name, original=path)
     media = StoredMedia(
-        attempts.save_file(attempt, name, folder / name),
+        attempts.save_file(attempt, path.name, path),
         attempts.save_file(attempt, "thumbnail.jpg", folder / report.thumbnail),
     )
     return _Stored(media, result.cost_usd)
 
 
+def _save_image(attempt: FileDeletion, number: int, folder: Path, report: MediaInfo) -> StoredImage:
+    _sign(folder, report, report.image, original=folder / DOWNLOAD_NAME)
+    name = f"image-{number}{Path(report.image).suffix}"
+    return StoredImage(
+        attempts.save_file(attempt, name, folder / report.image),
+        attempts.save_file(attempt, f"thumbnail-{number}.jpg", folder / report.thumbnail),
+        report.width,
+        report.height,
+    )
+
+
+def _sign(folder: Path, report: MediaInfo, name: str, *, original: Path) -> None:
+    """Sign the thumbnail, and the file unless its supplier has signed it."""
+    is_suppliers = report.supplier_mark == SupplierMark.CREDENTIALS
+    signing.sign_files(
+        folder, [report.thumbnail, *([] if is_suppliers else [name])], original=original
+    )
+
+
 def _apply(item: Item, outcome: object, now: datetime) -> None:
-    job, _, attempt = item
+    job, attempt = item.job, item.attempt
     is_kept = False
     if isinstance(outcome, _Stored):
         is_kept = settle.complete(
@@ -242,7 +296,7 @@ def _apply(item: Item, outcome: object, now: datetime) -> None:
 
 
 def _retry_or_fail(job: Job, outcome: object, *, now: datetime) -> None:
-    overdue = job.deadline_at is None or now >= job.deadline_at
+    overdue = _is_overdue(job, now=now)
     match outcome:
         case Failed(reason, error_type, detail, cost_usd, raw):
             _fail(job, reason, error_type, detail, raw, now=now, cost_usd=cost_usd)

@@ -181,7 +181,8 @@ def to_done(job: Job) -> None:
     job.save(
         update_fields=[
             "status", "stage", "progress", "due_at", "leased_until", "deadline_at",
-            "queue_position", "media_name", "thumbnail_name", "original_name", "error_code",
+            "queue_position", "media_name", "thumbnail_name", "original_name", "images",
+            "error_code",
             "refund_entry", "fee_kept", "loss_usd", "completed_at",
         ]
     )  # fmt: skip

@@ -57,7 +57,8 @@ NEGATIVE_PROMPT = "negative_prompt"
 
 
 def credits_refunded(credits: int, fee_kept: int, *, is_refunded: bool) -> int:
-    """Refunded credits. 0 without a refund, or if the fee was the whole price."""
+    """Refunded credits. 0 without a refund, or if the fee was the whole price. Of a completed job:
+    all of the price, or the share of the images that did not come."""
     return credits - fee_kept if is_refunded else 0
 
 
@@ -111,7 +112,7 @@ class Job(models.Model):
         "fee charged (credits)",
         default=0,
         db_default=0,
-        help_text="Fee in credits that was not refunded.",
+        help_text="Credits that the refund left out: a fee, or the price of the delivered images.",
     )
     loss_usd = models.DecimalField(
         "loss (USD)",
@@ -153,6 +154,13 @@ class Job(models.Model):
         db_default="",
         help_text="The provider's file, if iPhones cannot play it.",
     )
+    images = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        blank=True,
+        help_text="The files of an image job: media_name, thumbnail_name, width and height of "
+        "each. The first is the job's own.",
+    )
     error_code = models.CharField(max_length=10, blank=True)
     refund_entry = models.OneToOneField(
         "credits.LedgerEntry", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
@@ -180,9 +188,14 @@ class Job(models.Model):
                 | Q(deleted_at__isnull=False),
                 name="job_completed_has_media",
             ),
-            # Never more than the order stated, nor more than the price.
+            # Never more than the order stated, nor more than the price. A completed job keeps the
+            # price of what was delivered, if that is not all of it.
             models.CheckConstraint(
-                condition=Q(fee_kept__lte=F("cancel_fee"), cancel_fee__lte=F("credits")),
+                condition=Q(cancel_fee__lte=F("credits"))
+                & (
+                    Q(fee_kept__lte=F("cancel_fee"))
+                    | Q(status=JobStatus.COMPLETED, fee_kept__lt=F("credits"))
+                ),
                 name="job_fee_was_said",
             ),
             # No job waits forever: a job that is not done is due at some time.

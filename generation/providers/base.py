@@ -155,10 +155,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Media:
+    """The file, and the further files of an order of several images."""
+
     url: str
     kind: MediaKind
     cost_usd: Decimal | None = None
     raw: str = field(default="", compare=False, repr=False)
+    more_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,19 @@ class Fal(Provider):
         raw = dump_json(payload, max_length=MAX_RAW_CHARS)
         for name in MEDIA_FIELDS[kind]:
             found = payload.get(name)
-            first = found[0] if isinstance(found, list) and found else found
-            if isinstance(url := dict_or_empty(first).get("url"), str):
-                return Media(url, kind, raw=raw)
+            files = found if isinstance(found, list) else [found]
+            urls = [dict_or_empty(file).get("url") for file in files]
+            if not isinstance(urls[0] if urls else None, str):
+                continue
+            shown = [
+                url
+                for number, url in enumerate(urls)
+                if isinstance(url, str) and not _is_flagged(payload, number)
+            ]
+            if not shown:
+                return Failed(FailureReason.RESULT_FLAGGED, "has_nsfw_concepts", "", raw=raw)
+            more = tuple(shown[1:]) if kind == "image" else ()
+            return Media(shown[0], kind, raw=raw, more_urls=more)
         return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result", raw=raw)
 
     def result_in_webhook(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -267,6 +277,12 @@ class Fal(Provider):
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Key {key}"}
+
+
+def _is_flagged(payload: Mapping[str, Any], number: int) -> bool:
+    """Whether fal's safety checker blackened this image."""
+    flags = payload.get("has_nsfw_concepts")
+    return isinstance(flags, list) and number < len(flags) and flags[number] is True
 
 
 def _is_retryable(response: http.Response) -> bool:

@@ -94,7 +94,7 @@ class Replicate(SingleResourceProvider):
         fitting = [url for url in urls if not _has_extension(url, others)]
         if not fitting:
             return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result")
-        return Media(fitting[0], kind)
+        return Media(fitting[0], kind, more_urls=tuple(fitting[1:]) if kind == "image" else ())
 
     def _error_message(self, payload: JsonObject) -> str:
         return str(payload.get("detail", ""))

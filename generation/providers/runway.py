@@ -113,7 +113,8 @@ class Runway(SingleResourceProvider):
             return Failed(reason, code, clean_text(resource.get("failure"), max_length=500), cost)
         output = resource.get("output")
         if isinstance(output, list) and output and isinstance(output[0], str):
-            return Media(output[0], kind, cost)
+            more = [url for url in output[1:] if isinstance(url, str)] if kind == "image" else []
+            return Media(output[0], kind, cost, more_urls=tuple(more))
         return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result", cost)
 
     def _error_message(self, payload: JsonObject) -> str:

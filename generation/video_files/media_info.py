@@ -46,6 +46,9 @@ class MediaInfo:
     image: str = ""
     thumbnail: str = ""
     frames: list[str] = field(default_factory=list)
+    # Of an image, upright.
+    width: int = 0
+    height: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

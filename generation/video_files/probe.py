@@ -59,7 +59,15 @@ def _probe_image(path: Path, folder: Path, frame_count: int) -> MediaInfo:
         [_save_small_jpeg(upright, folder / "0.jpg", MODERATION_PIXELS)] if frame_count else []
     )
     thumbnail = _save_thumbnail(upright, folder)
-    return MediaInfo("image", supplier_mark=mark, image=name, thumbnail=thumbnail, frames=samples)
+    return MediaInfo(
+        "image",
+        supplier_mark=mark,
+        image=name,
+        thumbnail=thumbnail,
+        frames=samples,
+        width=upright.width,
+        height=upright.height,
+    )
 
 
 def _reencode(image: Image.Image, folder: Path, image_format: str) -> str:

@@ -40,6 +40,8 @@ class MediaFiles:
         spec = _find_spec(job, request.path_params["name"]) if job else None
         if job is None or spec is None or job.scenario.outcome is Outcome.MEDIA_404:
             return PlainTextResponse("Not Found", status_code=404)
+        if job.scenario.outcome is Outcome.FIRST_MEDIA_404 and spec == job.specs[0]:
+            return PlainTextResponse("Not Found", status_code=404)
         if job.scenario.outcome is Outcome.MEDIA_REDIRECT and "moved" not in request.query_params:
             return RedirectResponse(f"{request.url.path}?moved=1", status_code=302)
         if isinstance(spec, VideoSpec) and (encoder := ENCODERS.get(job.scenario.outcome)):

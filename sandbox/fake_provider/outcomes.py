@@ -37,6 +37,12 @@ class Outcome(StrEnum):
     RESULT_LATE = "result_late"
     # The job succeeds, but the result has an undocumented shape.
     RESULT_ODD = "result_odd"
+    # The job succeeds with one image fewer than ordered.
+    IMAGES_MISSING = "images_missing"
+    # The safety checker blackens the first image.
+    IMAGES_FLAGGED = "images_flagged"
+    # The first of several files is missing at the media host.
+    FIRST_MEDIA_404 = "first_media_404"
     # The job succeeds, but the file is a redirect or unusable.
     MEDIA_REDIRECT = "media_redirect"
     # Plays, but not on iPhones: VP9 and Opus in an MP4, HEVC with the tag hev1.

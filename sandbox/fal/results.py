@@ -50,6 +50,8 @@ async def _video_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
 
 async def _images_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
     given = job.input.get("seed")
+    outcome = job.scenario.outcome
+    specs = job.specs[:-1] if outcome is Outcome.IMAGES_MISSING else job.specs
     seed = given if type(given) is int else int(sha256(job.request_id.encode()).hexdigest()[:8], 16)
     return {
         "images": [
@@ -59,7 +61,10 @@ async def _images_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
                 "height": spec.height,
                 "content_type": "image/jpeg",
             }
-            for number, spec in enumerate(job.specs)
+            for number, spec in enumerate(specs)
+        ],
+        "has_nsfw_concepts": [
+            outcome is Outcome.IMAGES_FLAGGED and number == 0 for number in range(len(specs))
         ],
         "seed": seed,
         "prompt": job.input["prompt"],

@@ -228,7 +228,8 @@ class JobAdmin(ReadOnlyAdmin):
         status = badge(job.status, STATUS_COLOURS.get(JobStatus(job.status), ""))
         # Failed and cancelled jobs are always refunded.
         if job.status == JobStatus.COMPLETED and job.refund_entry_id:
-            return format_html("{} {}", status, badge("refunded", "warning"))
+            refund = "partly refunded" if job.fee_kept else "refunded"
+            return format_html("{} {}", status, badge(refund, "warning"))
         return status
 
     @admin.display(description="User")
@@ -251,7 +252,11 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.display(description="Result")
     def result(self, job: Job) -> SafeString | None:
         files = [
-            (job.media_name, "Video"),
+            *(
+                (image["media_name"], f"Image {number}")
+                for number, image in enumerate(job.images, start=1)
+            ),
+            ("" if job.images else job.media_name, "Video"),
             (job.thumbnail_name, "Thumbnail"),
             (job.original_name, "Original file"),
         ]

@@ -240,7 +240,7 @@ FILE = {"url": "https://x/y"}
     [
         ("video", {"video": FILE, "thumbnail": {"url": "https://x/z"}}, True),
         ("video", {"videos": [FILE, {"url": "https://x/z"}]}, True),
-        ("image", {"images": [FILE, {"url": "https://x/z"}], "seed": 7}, True),
+        ("image", {"images": [FILE], "seed": 7}, True),
         ("image", {"image": FILE}, True),
         ("video", {"images": [FILE], "image": FILE}, False),
         ("image", {"video": FILE}, False),
@@ -262,6 +262,24 @@ def test_a_result_is_found_by_what_its_route_makes(
     assert result == (Media("https://x/y", kind) if is_understood else NO_MEDIA)
     assert json.loads(result.raw) == body
     assert fal.parse_result(json.loads(result.raw), kind=kind) == result
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (None, Media("https://x/1", "image", more_urls=("https://x/2",))),
+        ([False, False], Media("https://x/1", "image", more_urls=("https://x/2",))),
+        ([True, False], Media("https://x/2", "image")),
+        ([False, True], Media("https://x/1", "image")),
+        ([True, True], Failed(FailureReason.RESULT_FLAGGED, "has_nsfw_concepts", "")),
+    ],
+)
+def test_images_that_the_safety_checker_blackened_are_left_out(fal, flags, expected):
+    images = [{"url": "https://x/1"}, {"url": "https://x/2"}]
+
+    result = fal.parse_result({"images": images, "has_nsfw_concepts": flags}, kind="image")
+
+    assert result == expected
 
 
 # Every error that fal documents: https://docs.fal.ai/model-apis/errors
