@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from uuid import UUID
 
 import structlog
 from django.http import HttpResponse, StreamingHttpResponse
@@ -22,6 +23,7 @@ from generation.lifecycle import webhooks
 from generation.models import JobStatus, ModelKind
 from generation.provenance import provenance_answer
 from generation.providers import find_provider
+from generation.providers.base import MediaKind
 from generation.providers.signatures import BadSignature
 from generation.serializers import history_item, job_status, quote_answer, refund_fields
 from rendio.common import clock
@@ -116,10 +118,24 @@ class _PaidCall(ApiView, ABC):
 
 
 class GenerateVideo(_PaidCall):
+    """An order of any model, or of a model that makes `media`."""
+
     operation = "generate-video"
+    media: MediaKind | None = None
 
     def execute(self, attempt: IdempotentRequest) -> StoredResponse:
-        return services.generate(attempt=attempt, body=self.body, now=clock.now())
+        return services.generate(attempt=attempt, body=self.body, now=clock.now(), media=self.media)
+
+
+class GenerateOnlyVideo(GenerateVideo):
+    """The same operation as `generate-video`: an idempotency key is good for one of the two."""
+
+    media = "video"
+
+
+class GenerateImage(GenerateVideo):
+    operation = "generate-image"
+    media = "image"
 
 
 class RetryVideoJob(_PaidCall):
@@ -132,9 +148,19 @@ class RetryVideoJob(_PaidCall):
 
 class GetVideoStatus(ApiView):
     def get(self, request: Request) -> ApiResponse:
-        job = queries.get_state(user_id=self.caller.user_id, job_id=query_uuid(request, "job_id"))
+        return self.answer(query_uuid(request, "job_id"))
+
+    def answer(self, job_id: UUID) -> ApiResponse:
+        job = queries.get_state(user_id=self.caller.user_id, job_id=job_id)
         body = job_status(job, now=clock.now())
         return ApiResponse(body, headers={"Retry-After": str(body["poll_after_seconds"])})
+
+
+class GetGeneration(GetVideoStatus):
+    """`get-video-status` with the id in the path."""
+
+    def get(self, request: Request, job_id: str) -> ApiResponse:  # type: ignore[override]
+        return self.answer(parse_uuid(job_id, "job_id"))
 
 
 class VideoJobEvents(ApiView):
@@ -208,12 +234,18 @@ class GetProvenance(ApiView):
 
 class CancelVideoJob(ApiView):
     def post(self, request: Request) -> ApiResponse:
-        job = services.cancel_job(
-            user_id=self.caller.user_id,
-            job_id=JobIdBody.job_id.parse(self.body),
-            now=clock.now(),
-        )
+        return self.cancel(JobIdBody.job_id.parse(self.body))
+
+    def cancel(self, job_id: UUID) -> ApiResponse:
+        job = services.cancel_job(user_id=self.caller.user_id, job_id=job_id, now=clock.now())
         return ApiResponse({"job_id": job.id, "status": job.status, **refund_fields(job)})
+
+
+class CancelGeneration(CancelVideoJob):
+    """`cancel-video-job` with the id in the path."""
+
+    def post(self, request: Request, job_id: str) -> ApiResponse:  # type: ignore[override]
+        return self.cancel(parse_uuid(job_id, "job_id"))
 
 
 class DeleteVideoJob(ApiView):

@@ -126,6 +126,13 @@ UPLOAD = {
     "height": 768,
     "expires_at": "2026-11-22T05:17:16Z",
 }
+CANCELLED = {"job_id": JOB, "status": "cancelled", "refunded": True, "credits_refunded": 1}
+JOB_IN_PATH = OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
+IMAGE_ORDER = {
+    "tier": "standard",
+    "prompt": "a red balloon",
+    "settings": {"aspect_ratio": "16:9", "num_outputs": 2},
+}
 ORDER = {"model_id": SORA, "prompt": "a red balloon", "settings": {"duration": 4}}
 # Refusals of parsing and pricing an order.
 ORDER_REFUSALS = (InvalidModel, InvalidPrompt, NotFound)
@@ -264,6 +271,51 @@ OPERATIONS: Operations = {
         headers=REPLAYED,
         refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
     ),
+    api.GenerateOnlyVideo: Operation(
+        tag=Tag.GENERATION,
+        id="generateOnlyVideo",  # "generateVideo" is generate-video's
+        summary="Order a video",
+        text="`generate-video` by another name, for models that make videos.",
+        parameters=(idempotency_key(required=True),),
+        body=GenerateBody,
+        request_example=ORDER,
+        response=OrderedAnswer,
+        response_example=ORDERED,
+        headers=REPLAYED,
+        refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
+    ),
+    api.GenerateImage: Operation(
+        tag=Tag.GENERATION,
+        summary="Order images",
+        text="Without a `model_id`, the first model of the `kind` (text-to-image) and `tier` "
+        "(standard). `quote-video` quotes the price of the same body.",
+        parameters=(idempotency_key(required=True),),
+        body=GenerateBody,
+        request_example=IMAGE_ORDER,
+        response=OrderedAnswer,
+        response_example=ORDERED | {"settings": {"aspect_ratio": "16:9", "num_outputs": 2}},
+        headers=REPLAYED,
+        refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
+    ),
+    api.GetGeneration: Operation(
+        tag=Tag.GENERATION,
+        summary="Get the status of a job by its path",
+        text="`get-video-status` by another name.",
+        parameters=(JOB_IN_PATH,),
+        response=JobStatusAnswer,
+        response_example=STATUS,
+        headers={"Retry-After": "`poll_after_seconds`."},
+        refusals=(NotFound,),
+    ),
+    api.CancelGeneration: Operation(
+        tag=Tag.GENERATION,
+        summary="Cancel a job by its path",
+        text="`cancel-video-job` by another name.",
+        parameters=(JOB_IN_PATH,),
+        response=CancelledAnswer,
+        response_example=CANCELLED,
+        refusals=(NotFound, InvalidState),
+    ),
     api.RetryVideoJob: Operation(
         tag=Tag.GENERATION,
         summary="Retry a failed job",
@@ -291,7 +343,7 @@ OPERATIONS: Operations = {
         text="Server-sent events: one `status` event at once and one for each change. The data is "
         "the response of `get-video-status`. The stream closes after the job's end, or earlier: "
         "then reconnect after `retry` milliseconds.",
-        parameters=(OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
+        parameters=(JOB_IN_PATH,),
         response={"type": "string"},
         media_type="text/event-stream",
         response_example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
@@ -341,12 +393,7 @@ OPERATIONS: Operations = {
         body=JobIdBody,
         request_example={"job_id": JOB},
         response=CancelledAnswer,
-        response_example={
-            "job_id": JOB,
-            "status": "cancelled",
-            "refunded": True,
-            "credits_refunded": 1,
-        },
+        response_example=CANCELLED,
         refusals=(NotFound, InvalidState),
     ),
     api.DeleteVideoJob: Operation(

@@ -38,6 +38,7 @@ from generation.models import (
     Stage,
 )
 from generation.moderation import screening
+from generation.providers.base import MediaKind
 from generation.uploads import ingest, retention
 from rendio.common import db
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
@@ -105,13 +106,22 @@ def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
     return Quoted(quote_id, credits, order.settings, expires_at, *row)
 
 
-def generate(*, attempt: IdempotentRequest, body: dict[str, Any], now: datetime) -> StoredResponse:
+def generate(
+    *,
+    attempt: IdempotentRequest,
+    body: dict[str, Any],
+    now: datetime,
+    media: MediaKind | None = None,
+) -> StoredResponse:
     """Charge for one job and enqueue it, or replay the response to the same idempotency key.
+    `media`: only a model that makes videos, or images.
 
     Opens one transaction of its own for charge, job and stored response. A replay is answered even
     where a new order would be refused now.
     """
-    return _with_idempotency(attempt, lambda: parse_order(body, cache.current()), now=now)
+    return _with_idempotency(
+        attempt, lambda: parse_order(body, cache.current(), media=media), now=now
+    )
 
 
 def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredResponse:

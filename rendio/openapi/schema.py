@@ -63,6 +63,8 @@ class OperationSchema(AutoSchema):
         return OPERATIONS_BY_VIEW[type(self.view_of_ours)]
 
     def get_operation_id(self) -> str:
+        if self.call.id:
+            return self.call.id
         words = self.path.replace("{", "by-").replace("}", "").replace("/", "-").split("-")
         name = [word for word in words if word not in {"", "v1"}]
         return name[0] + "".join(word.capitalize() for word in name[1:])

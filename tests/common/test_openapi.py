@@ -100,6 +100,9 @@ def test_generators_support_every_schema():
     assert find_problems(json.loads(document().body)) == []
 
 
+ORDERS = {"/v1/generate-video", "/v1/generate/video", "/v1/generate/image"}
+
+
 def texts_of_bodies():
     """(path, name of a field, its schema) of each text in the body of a phone's call."""
     schemas = described()["components"]["schemas"]
@@ -117,7 +120,7 @@ def texts_of_bodies():
 def test_empty_text_is_accepted_where_the_schema_allows_it(phone, path, name, schema):
     examples = described()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     [example] = examples["examples"].values()
-    headers = {"Idempotency_Key": str(uuid4())} if path == "/v1/generate-video" else {}
+    headers = {"Idempotency_Key": str(uuid4())} if path in ORDERS else {}
 
     answer = phone.post(path.removeprefix("/v1/"), example["value"] | {name: ""}, **headers)
 
@@ -135,7 +138,7 @@ def test_optional_ids_may_be_empty():
     names = {"model_id", "theme_id", "upload_id", "image_url"}
     assert taken == {
         *(("/v1/quote-video", name) for name in names),
-        *(("/v1/generate-video", name) for name in (*names, "quote_id")),
+        *((path, name) for path in ORDERS for name in (*names, "quote_id")),
     }
 
 

@@ -38,6 +38,8 @@ class Operation:
     sandbox's customer."""
 
     tag: Tag
+    # The name in generated clients; made from the path if empty.
+    id: str = ""
     summary: str
     text: str = ""
     response: type[serializers.Serializer] | dict[str, Any]

@@ -1,0 +1,98 @@
+"""One table for all kinds: whatever goes wrong at the provider, the money is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from credits.ledger_check import find_discrepancies
+from generation.catalogue.kinds import KINDS
+from generation.models import ModelKind
+from tests.generation.kinds.orders import BODIES, order
+from tests.helpers.job_driver import assert_completed, assert_refunded, submissions
+
+REJECTED, TIMEOUT, UNAVAILABLE = "ERR_5003", "ERR_5001", "ERR_5002"
+# What the provider does, and the error that the owner sees; None if the job completes.
+FAULTS = {
+    "ok": None,
+    "status_unknown": None,
+    "media_redirect": None,
+    "webhook_lost": None,
+    "webhook_duplicate": None,
+    "webhook_late": None,
+    "webhook_bad_signature": None,
+    "webhook_stale_timestamp": None,
+    "error": UNAVAILABLE,
+    "aborted": UNAVAILABLE,
+    "cancelled": UNAVAILABLE,
+    "content_policy": REJECTED,
+    "invalid_input": REJECTED,
+    "hang": TIMEOUT,
+    "submit_403_balance": UNAVAILABLE,
+    "submit_429": UNAVAILABLE,
+    "submit_500": TIMEOUT,
+    "submit_503": TIMEOUT,
+    "submit_timeout": TIMEOUT,
+    "submit_lost": TIMEOUT,
+    "status_500": TIMEOUT,
+    "result_500": TIMEOUT,
+    "result_404": TIMEOUT,
+    "result_odd": UNAVAILABLE,
+    "media_404": UNAVAILABLE,
+    "media_truncated": UNAVAILABLE,
+    "media_huge": UNAVAILABLE,
+    "media_not_video": UNAVAILABLE,
+}
+# Of images alone.
+IMAGE_FAULTS = {
+    "images_missing": UNAVAILABLE,
+    "images_flagged": "ERR_4016",
+    "first_media_404": UNAVAILABLE,
+}
+TABLE = [
+    (kind, outcome, code)
+    for kind in BODIES
+    for outcome, code in (FAULTS | (IMAGE_FAULTS if KINDS[kind].media == "image" else {})).items()
+]
+
+
+@pytest.fixture(autouse=True)
+def _short(settings, no_long_wait, short_deadlines):
+    settings.MAX_VIDEO_BYTES = 3_000_000
+
+
+def test_every_kind_has_an_order():
+    assert set(BODIES) == set(KINDS) == set(ModelKind)
+
+
+@pytest.mark.parametrize(("kind", "outcome", "code"), TABLE)
+def test_every_job_ends_and_its_money_is_right(phone, instant_provider, life, kind, outcome, code):
+    before = phone.balance()
+    instant_provider.provider(outcome=outcome)
+    job = order(phone, kind)
+
+    life.run_until_done(job)
+
+    if code is None:
+        assert_completed(job)
+        assert phone.balance() == before - job.credits
+        assert len(submissions(instant_provider)) == 1
+    else:
+        assert_refunded(job, code=code)
+        assert phone.balance() == before
+    answer = phone.get("get-video-status", job_id=job.id).json()
+    assert (answer["error"] or {}).get("code") == code
+    assert answer["refunded"] is (code is not None)
+    assert find_discrepancies() == []
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_cancelled_job_is_refunded(phone, instant_provider, life, kind):
+    before = phone.balance()
+    job = order(phone, kind)
+
+    answer = phone.post(f"generate/{job.id}/cancel").json()
+
+    assert (answer["status"], answer["refunded"]) == ("cancelled", True)
+    assert_refunded(job, status="cancelled")
+    assert phone.balance() == before
+    assert submissions(instant_provider) == []
