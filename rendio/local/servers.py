@@ -177,7 +177,8 @@ class PostgreSQL(_Server):
                     "--locale=C",
                     "--locale-provider=builtin",
                     "--builtin-locale=C.UTF-8",
-                    *([] if self._durable else ["--no-sync"]),
+                    # Of a login's 3.3 ms, 2.3 hash the password 4,096 times.
+                    *([] if self._durable else ["--no-sync", "--set=scram_iterations=1"]),
                 ],
                 env=_plain_environment(),
                 cwd=self._folder,
