@@ -119,7 +119,10 @@ def test_between_the_providers_acceptance_and_our_commit_with_its_webhook_lost(
 @pytest.mark.parametrize("on", ["before", "after"])
 def test_while_it_looks(job, life, instant_provider, on):
     life.submit()
-    run_and_kill("poll", at=1, on=on, life=life.advance(3))
+    job.refresh_from_db()
+    # Jobs of other tests decide how soon a route is polled first.
+    life.now = max(life.now, job.due_at)
+    run_and_kill("poll", at=1, on=on, life=life)
 
     life.run_until_done(job)
 
