@@ -51,7 +51,8 @@ def short_deadlines(settings: Any) -> None:
 @pytest.fixture
 def guest(committed: None, sandbox: Sandbox) -> Phone:
     """A committed guest with 100 credits more than the welcome grant."""
-    phone = Phone().sign_in()
+    phone = Phone().sign_in_without_apple()
+    sandbox.mark_device(phone.device_token)
     assert phone.user_id
     grant(phone.user_id, 100)
     return phone

@@ -7,7 +7,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.test import Client
+from django.utils import timezone
 
+from accounts.models import WelcomeClaim
+from accounts.serializers import session_json
+from accounts.services import devices, welcome
+from accounts.services.installations import InstallationProof
 from tests.helpers.model_ids import SORA
 
 
@@ -43,6 +48,33 @@ class Phone:
         assert answer.status_code == 200, answer.content
         self.session = answer.json()["session"]
         self.user_id = UUID(answer.json()["user_id"])
+        return self
+
+    def sign_in_without_apple(self) -> Phone:
+        """As `sign_in` with its rows committed, by the second of its two transactions alone.
+
+        A third of the cost: no call, no limits, no turn at the welcome. The caller marks the device
+        at the sandbox.
+        """
+        now, device_id = timezone.now(), UUID(self.device_id)
+        WelcomeClaim.objects.create(
+            device_id=device_id,
+            token_hash=welcome.hash_token(self.device_token),
+            started_at=now,
+            won_at=now,
+            updates_in_doubt=1,
+        )
+        checked = devices.complete_device_check(
+            device_id=device_id,
+            device_token=self.device_token,
+            proof=InstallationProof(self.installation_secret),
+            welcome_status=welcome.WelcomeStatus.DUE,
+            is_banned=False,
+            now=now,
+        )
+        assert isinstance(checked, devices.CheckedDevice), checked
+        self.session = session_json(checked.session)
+        self.user_id = checked.user_id
         return self
 
     def get(self, path: str, **query: Any) -> Any:
