@@ -1,8 +1,9 @@
 """Growth: what frequent reads, claims and sweeps cost PostgreSQL as its tables grow.
 
 A table of so many jobs, each with a ledger entry, a submission and a webhook, of a fiftieth as many
-users; a tenth of the jobs are of one user, whose pages are read. The calls run in this process, and
-only the CPU time of its PostgreSQL backend counts: nothing else grows.
+users. A tenth of the jobs are of one user, whose pages are read; another user orders, since nobody
+may order so much a day. The calls run in this process, and only the CPU time of its PostgreSQL
+backend counts: nothing else grows.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from rendio.common.web.api import next_cursor
 JOBS_PER_USER = 50
 # The user who has one job in so many; the others share the rest equally.
 HEAVY_USER, HEAVY_SHARE = 0, 10
+USUAL_USER = 1
 # The rows' ages are spread over this period, at any size.
 PERIOD = timedelta(days=60)
 # As many at any size.
@@ -53,7 +55,8 @@ WAITING_JOBS = 200
 # Numbers of these jobs; the others are numbered from 0.
 FIRST_WAITING = 10**12
 REPEATS, LONGEST_SECONDS = 15, 4.0
-WARM_UPS = 3
+# After so many calls a statement is prepared and its plan is settled.
+WARM_UPS = 10
 CREDITS = 1_000_000
 
 
@@ -301,10 +304,11 @@ def _copy(template: models.Model, first: int, end: int, **columns: str) -> None:
 
 
 def _cases(size: int) -> list[_Case]:
-    now = timezone.now()
-    heavy = User.objects.get(id=f"00000000-0000-4000-9000-{HEAVY_USER:012d}")
-    token = tokens.issue_access(user_id=heavy.id, session_id=uuid4(), language="en", now=now)
-    phone = Client(headers={"host": "127.0.0.1", "authorization": f"Bearer {token}"})
+    heavy, usual = (
+        User.objects.get(id=f"00000000-0000-4000-9000-{number:012d}")
+        for number in (HEAVY_USER, USUAL_USER)
+    )
+    phone = _phone_of(heavy)
     finished = Job.objects.filter(user=heavy, status=JobStatus.COMPLETED).order_by("id")
     middle = finished[size // HEAVY_SHARE // 2].id
     cursor = next_cursor(middle)
@@ -320,7 +324,7 @@ def _cases(size: int) -> list[_Case]:
         _Case("get-user-credits", get("get-user-credits")),
         _Case("get-credit-history, first page", get("get-credit-history?limit=20")),
         _Case("get-credit-history, deep page", get(f"get-credit-history?limit=20&cursor={cursor}")),
-        _Case("generate-video", lambda: _order(phone)),
+        _Case("generate-video", lambda: _order(_phone_of(usual))),
         _Case(
             f"claim of {SUBMIT_JOBS.batch} submissions",
             lambda: schedule_batch(queue="low", now=timezone.now()),
@@ -336,6 +340,13 @@ def _cases(size: int) -> list[_Case]:
         _Case("timeline of a user", lambda: timeline.get_page(heavy.id)),
         *_dashboards(),
     ]
+
+
+def _phone_of(user: User) -> Client:
+    token = tokens.issue_access(
+        user_id=user.id, session_id=uuid4(), language="en", now=timezone.now()
+    )
+    return Client(headers={"host": "127.0.0.1", "authorization": f"Bearer {token}"})
 
 
 def _dashboards() -> list[_Case]:
