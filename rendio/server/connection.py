@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from rendio.server.incoming import Heads, Incoming
 from rendio.server.outgoing import Outgoing
+from rendio.server.threads import Task
 
 if TYPE_CHECKING:
     from rendio.server.limits import Limits
@@ -32,7 +32,8 @@ GIVES_WAY = {State.NEW, State.KEPT, State.HEAD, State.BODY, State.SENDING, State
 
 
 class Connection:
-    """Owned by the loop; other threads touch only `outgoing`."""
+    """Owned by the loop. While a thread has the request (State.QUEUED, State.STREAM) that thread
+    uses `outgoing`, and at the end sets `closes_after_answer` and, last, `is_answered`."""
 
     def __init__(
         self,
@@ -49,7 +50,9 @@ class Connection:
         self.heads = Heads()
         self.incoming: Incoming | None = None
         self.outgoing = Outgoing(client, lambda: on_waiting(self))
-        self.future: Future[None] | None = None
+        self.task: Task | None = None
+        self.is_answered = False  # by the thread; the loop has not gone on yet: Worker._settle
+        self.has_more = False  # to be read after the current response
         self.requests = 0
         self.held_bytes = 0  # of its body, as they count against the process's limit
         self.closes_after_answer = False

@@ -18,7 +18,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -29,6 +28,8 @@ from rendio.server.connection import GIVES_WAY, Connection, State
 from rendio.server.incoming import DROPPED_BYTES, Incoming
 from rendio.server.outgoing import OpenFile
 from rendio.server.probes import KeptAnswer
+from rendio.server.response import Response
+from rendio.server.threads import Threads
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 PIECE_BYTES = 64 * 1024
@@ -63,10 +64,10 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
         self._refusals = refusals
         self._limits = Limits.from_settings()
-        self._calls = ThreadPoolExecutor(self._limits.threads, "call")
-        self._streams = ThreadPoolExecutor(self._limits.stream_threads, "stream")
+        self._calls = Threads(self._limits.threads, "call")
+        self._streams = Threads(self._limits.stream_threads, "stream")
         # One thread per page: a hanging page, or hanging requests, do not delay the other pages.
-        self._probes = {path: ThreadPoolExecutor(1, "probe") for path in settings.PROBE_PATHS}
+        self._probes = {path: Threads(1, "probe") for path in settings.PROBE_PATHS}
         # Any number of requests costs one check a second.
         self._kept = {path: KeptAnswer(self.wsgi) for path in settings.PUBLIC_PROBE_PATHS}
 
@@ -78,9 +79,13 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._stop_pools()
         super().handle_quit(sig, frame)
 
+    @property
+    def _pools(self) -> list[Threads]:
+        return [self._calls, self._streams, *self._probes.values()]
+
     def _stop_pools(self) -> None:
-        for pool in (self._calls, self._streams, *self._probes.values()):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools:
+            pool.stop()
 
     # --- The loop -----------------------------------------------------------------------------
 
@@ -115,6 +120,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._stop_pools()
         for connection in list(self._connections):
             self._close(connection)
+        # Calls whose clients are gone.
+        for pool in self._pools:
+            pool.join(until=stopped_at + self.cfg.graceful_timeout)
 
     def _turn(self, timeout: float) -> None:
         for key, events in self._poller.select(timeout):
@@ -157,6 +165,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._wake()
 
     def _look_for_late(self, now: float) -> None:
+        self._settle_all()
         for connection in list(self._connections):
             if connection.state is State.QUEUED:
                 self._guarded(connection, self._give_up_queued, connection, now)
@@ -198,6 +207,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     def _make_room(self) -> bool:
         """Close the connection that has been longest in a state that may be closed."""
+        self._settle_all()
         giving_way = [each for each in self._connections if each.state in GIVES_WAY]
         if giving_way:
             self._close(min(giving_way, key=lambda each: each.since))
@@ -222,8 +232,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._release(connection)
         connection.outgoing.close()
         connection.client.close()
-        if connection.future:
-            connection.future.cancel()
+        if connection.task:
+            connection.task.cancel()
 
     def _on_events(self, connection: Connection, events: int) -> None:
         if events & WRITE:
@@ -235,6 +245,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     # --- Requests in --------------------------------------------------------------------------
 
     def _on_readable(self, connection: Connection) -> None:
+        self._settle(connection)
         if connection.state in {State.QUEUED, State.STREAM, State.SENDING}:
             if connection.state is State.STREAM and not connection.client.recv(1, socket.MSG_PEEK):
                 # The stream has no reader any more.
@@ -242,6 +253,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 return
             # A pipelined request: handled after the current response.
             self._watch(connection, connection.watched & ~READ)
+            connection.has_more = True
+            # The thread may have ended before it could see that.
+            self._settle(connection)
             return
         try:
             data = connection.client.recv(PIECE_BYTES)
@@ -313,7 +327,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         if incoming.request.method in {"GET", "HEAD"}:
             pool = self._probes.get(incoming.request.path, pool)
             application = self._kept.get(incoming.request.path, application)
-        connection.future = pool.submit(self._serve, connection, incoming, application)
+        connection.task = pool.submit(self._serve, connection, incoming, application)
 
     def _release(self, connection: Connection) -> None:
         """Drop the request, and the memory that its body counted for."""
@@ -332,7 +346,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         try:
             request = incoming.for_application()
             response, environ = wsgi.create(
-                request, out, connection.address, connection.server, self.cfg
+                request, out, connection.address, connection.server, self.cfg, Response
             )
             environ["wsgi.multithread"] = True
             environ["wsgi.file_wrapper"] = OpenFile
@@ -355,7 +369,25 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self.log.exception("Error handling request.")
             self._in_loop(connection, self._fail, response)
         else:
-            self._in_loop(connection, self._answered, response.should_close())
+            self._end_call(connection, closes=response.should_close())
+
+    def _end_call(self, connection: Connection, *, closes: bool) -> None:
+        """Leave the connection to the loop, in the thread that wrote the response.
+
+        The loop is not woken for it if the response is sent and the connection stays open: the
+        client's next request wakes the loop (`_settle`). That saves each call two system calls and
+        two hand-overs of the GIL.
+        """
+        connection.closes_after_answer = closes
+        connection.is_answered = True
+        if (
+            closes
+            or connection.has_more
+            or connection.received
+            or connection.held_bytes
+            or connection.outgoing.needs_room
+        ):
+            self._in_loop(connection, self._settle)
 
     def _is_stream(self, response: Any, answer: Any) -> bool:
         """Whether the response is produced over time. All others have a length
@@ -414,11 +446,21 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self._watch(connection, connection.watched | WRITE)
 
     def _answered(self, connection: Connection, closes: bool) -> None:
-        """The response is written completely; the client may not have read it yet."""
-        connection.future = None
         connection.closes_after_answer = closes
-        connection.enter(State.SENDING)
-        self._after_sending(connection)
+        connection.is_answered = True
+        self._settle(connection)
+
+    def _settle(self, connection: Connection) -> None:
+        """If the response is written completely, go on; the client may not have read it yet."""
+        if connection.is_answered:
+            connection.is_answered = connection.has_more = False
+            connection.task = None
+            connection.enter(State.SENDING)
+            self._after_sending(connection)
+
+    def _settle_all(self) -> None:
+        for connection in [each for each in self._connections if each.is_answered]:
+            self._guarded(connection, self._settle, connection)
 
     def _after_sending(self, connection: Connection) -> None:
         if connection.outgoing.needs_room:
@@ -473,9 +515,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     def _give_up_queued(self, connection: Connection, now: float) -> None:
         """Drop a call that waited long for a thread: its client no longer waits for it."""
-        if now - connection.since < self._limits.queue_seconds or not connection.future:
+        if now - connection.since < self._limits.queue_seconds or not connection.task:
             return
-        if connection.future.cancel():
+        if connection.task.cancel():
             self._refuse(connection, self._busy(connection.incoming))
 
     def _busy(self, incoming: Incoming | None) -> bytes:

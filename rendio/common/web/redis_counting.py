@@ -1,8 +1,8 @@
 """Counting in Redis over a connection that a thread keeps, in one trip and with little Python.
 
-redis-py connects (TLS, authentication, time-outs, database). Its pipeline then takes ten times as
-long for these few commands as the commands themselves (decision 35), so that they are
-written and their replies read here.
+redis-py connects (TLS, authentication, time-outs, database). Its pipeline takes several times as
+long as these few commands themselves, so that they are written and their replies read here
+(docs/decisions/0035-the-apis-way-in.md).
 """
 
 from __future__ import annotations

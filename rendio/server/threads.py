@@ -1,0 +1,97 @@
+"""Threads that run the application.
+
+concurrent.futures' pool makes a future for each task, with a lock and a condition; nobody waits for
+a call's result here, so that a task needs none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class Task:
+    """A call of a function. Either a thread begins it, or `cancel` prevents that."""
+
+    __slots__ = ("_act", "_arguments", "_claims")
+
+    def __init__(self, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._act = act
+        self._arguments = arguments
+        # Popping is atomic: the first one to claim the task decides.
+        self._claims = [self]
+
+    def run(self) -> None:
+        if self._claim():
+            self._act(*self._arguments)
+
+    def cancel(self) -> bool:
+        """Whether the task had not begun, and now never will."""
+        return self._claim()
+
+    def _claim(self) -> bool:
+        try:
+            self._claims.pop()
+        except IndexError:
+            return False
+        return True
+
+
+class Threads:
+    """Threads that run tasks in the order of their submission. All start with the first task."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._threads = [
+            # A daemon: a call that hangs must not keep the process from ending.
+            threading.Thread(target=self._run, name=f"{name}_{number}", daemon=True)
+            for number in range(count)
+        ]
+        self._starting = threading.Lock()
+        self._have_started = False
+
+    def submit(self, act: Callable[..., None], *arguments: Any) -> Task:
+        if not self._have_started:
+            self._start()
+        task = Task(act, arguments)
+        self._tasks.put(task)
+        return task
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._have_started:
+                for thread in self._threads:
+                    thread.start()
+                self._have_started = True
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                task.run()
+            except BaseException:
+                # The others of this pool have to go on.
+                logger.exception("A task failed.")
+            # Until the next one, the thread must not keep a request's memory.
+            del task
+
+    def stop(self) -> None:
+        """Drop tasks that wait; threads end after the tasks that run."""
+        while True:
+            try:
+                self._tasks.get_nowait()
+            except Empty:
+                break
+        for _thread in self._threads:
+            self._tasks.put(None)
+
+    def join(self, *, until: float) -> None:
+        """Wait for running tasks after `stop`, at most until this time (time.monotonic)."""
+        if self._have_started:
+            for thread in self._threads:
+                thread.join(max(until - time.monotonic(), 0))
