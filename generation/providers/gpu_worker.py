@@ -18,8 +18,9 @@ REJECTIONS = ("content_policy_violation", "invalid_input")
 
 def parse_output(output: Any, kind: MediaKind, cost_usd: Decimal | None) -> Media | Failed:
     files = dict_or_empty(output).get("files")
-    if isinstance(files, list) and files and isinstance(files[0], str) and files[0]:
-        return Media(files[0], kind, cost_usd)
+    urls = [url for url in files if isinstance(url, str) and url] if isinstance(files, list) else []
+    if urls:
+        return Media(urls[0], kind, cost_usd, more_urls=tuple(urls[1:]) if kind == "image" else ())
     return Failed(FailureReason.UNUSABLE, "no_media", "no URL in the result", cost_usd)
 
 

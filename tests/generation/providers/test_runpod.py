@@ -139,6 +139,15 @@ def test_an_end_is_read_with_the_price_of_its_seconds(runpod, stub_server, handl
     assert runpod.result(handle) == result
 
 
+def test_of_several_pictures_each_is_a_result(runpod, stub_server, handle):
+    files = ["https://x/1.png", "", 7, "https://x/2.png"]
+    stub_server.say(200, {"status": "COMPLETED", "output": {"files": files}})
+
+    assert runpod.result(handle, kind="image") == Media(
+        "https://x/1.png", "image", more_urls=("https://x/2.png",)
+    )
+
+
 def test_a_result_that_is_no_longer_kept_is_no_failure(runpod, stub_server, handle):
     """After 30 minutes. The job is refunded at its deadline, and the file may still be there."""
     stub_server.say(404, {"error": "job not found"})
