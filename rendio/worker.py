@@ -6,6 +6,7 @@ import os
 import sys
 
 from billiard import pool
+from celery.utils.nodenames import host_format
 from celery.worker import control
 
 from rendio.common.observability import metrics_folder
@@ -40,16 +41,21 @@ def main(queues: list[str]) -> None:
 
     forget_orders()
     try:
-        app.worker_main(
-            [
-                *["--quiet", "worker", f"--hostname={'-'.join(queues)}@%h"],
-                *[f"--queues={','.join(queues)}", "--pool=prefork"],
-                f"--concurrency={processes}",
-                *["--without-gossip", "--without-mingle", "--loglevel=INFO"],
-            ]
+        # Not by Celery's command line, which imports every plugin: Flower takes 0.25 s.
+        worker = app.Worker(
+            hostname=host_format(f"{'-'.join(queues)}@%h"),
+            queues=queues,
+            pool="prefork",
+            concurrency=processes,
+            without_gossip=True,
+            without_mingle=True,
+            loglevel="INFO",
+            quiet=True,
         )
+        worker.start()
     finally:
         metrics_folder.remove()
+    raise SystemExit(worker.exitcode)
 
 
 if __name__ == "__main__":
