@@ -3,6 +3,7 @@ are gunicorn's."""
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -17,9 +18,24 @@ graceful_timeout = 30
 keepalive = 75
 # Its file would be in the user's home folder, shared by every server there.
 control_socket_disable = True
+# The processes share the memory of what is imported, and a new one starts in milliseconds.
+preload_app = True
 
 # Runs in the main process, before it forks.
 metrics_folder.make()
+
+
+def when_ready(server: Any) -> None:
+    # Collections would write to the shared memory, and never free any of it.
+    gc.collect()
+    gc.freeze()
+
+
+def post_worker_init(worker: Any) -> None:
+    # Not at the top: the folder of metrics has to be there first.
+    from rendio import wsgi
+
+    wsgi.start_threads()
 
 
 def on_exit(server: Any) -> None:
