@@ -79,9 +79,13 @@ def _release_unused_uploads(*, now: datetime) -> int:
             .order_by("remove_at")
             .select_for_update(skip_locked=True)[:BATCH]
         )
-        needed = set(
-            Job.objects.filter(upload__in=uploads).values_list("upload_id", flat=True).distinct()
-        )
+        needed = {
+            upload_id
+            for column in ("upload", "second_upload")
+            for upload_id in Job.objects.filter(**{f"{column}__in": uploads})
+            .values_list(f"{column}_id", flat=True)
+            .distinct()
+        }
         # uploads.retention sets `remove_at` again when the last of these jobs is deleted.
         Upload.objects.filter(id__in=needed).update(remove_at=None)
         retention.delete_uploads([upload for upload in uploads if upload.id not in needed], now=now)

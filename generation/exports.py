@@ -24,6 +24,7 @@ def export_jobs(user_id: UUID) -> Iterator[dict[str, Any]]:
             "retry_of": job.retry_of,
             "prompt": job.prompt,
             "upload_id": job.upload_id,
+            "second_upload_id": job.second_upload_id,
             "settings": job.settings,
             "credits_used": job.credits,
             "refunded": job.credits_refunded > 0,

@@ -45,9 +45,9 @@ def is_transparent(image: Image.Image) -> bool:
     return lowest < 255  # type: ignore[operator]
 
 
-def flatten_on_white(image: Image.Image) -> Image.Image:
-    """Return the image in RGB, its transparent parts on white."""
+def flatten(image: Image.Image, *, background: str) -> Image.Image:
+    """Return the image in RGB, its transparent parts on the colour of this name."""
     image = image if image.mode == "RGBA" else image.convert("RGBA")
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
+    flat = Image.new("RGB", image.size, background)
+    flat.paste(image, mask=image.getchannel("A"))
+    return flat

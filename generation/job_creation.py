@@ -30,6 +30,7 @@ _CREATE_JOB = f"""
 SELECT cancel_fee, held_until, is_over_limit, is_new FROM generation_create_job(
     job_id => %(job_id)s, model_id => %(model_id)s, theme_id => %(theme_id)s,
     retry_of => %(retry_of)s, prompt => %(prompt)s, upload_id => %(upload_id)s,
+    second_upload_id => %(second_upload_id)s,
     settings => %(settings)s, credits => %(credits)s, price_usd => %(price_usd)s,
     queue => %(queue)s, deadline_at => %(deadline_at)s, request_id => %(request_id)s,
     {exposure.PARAMETERS_SQL},
@@ -87,6 +88,7 @@ def create_job(
                 "retry_of": order.retry_of,
                 "prompt": order.prompt,
                 "upload_id": order.upload_id,
+                "second_upload_id": order.second_upload_id,
                 "settings": json.dumps(order.settings),
                 "credits": sale.credits,
                 "price_usd": sale.price_usd,

@@ -421,6 +421,27 @@ OPERATIONS: Operations = {
         status=201,
         refusals=UPLOAD_REFUSALS,
     ),
+    uploads_api.Uploads: Operation(
+        tag=Tag.GENERATION,
+        summary="Upload an image, or the mask of an image",
+        text="As `upload-image`. With `mask_of`, the id of an uploaded image, the file is a mask "
+        "for inpainting: light where the image may change, transparent or dark where it stays, in "
+        "the image's shape. Stored as a black and white PNG of the image's size, and good for "
+        "this image.",
+        body={
+            "type": "object",
+            "properties": {
+                "file": {"type": "string", "format": "binary"},
+                "mask_of": {"type": "string", "format": "uuid"},
+            },
+            "required": ["file"],
+        },
+        body_type="multipart/form-data",
+        response=UploadAnswer,
+        response_example=UPLOAD,
+        status=201,
+        refusals=(*UPLOAD_REFUSALS, NotFound),
+    ),
     uploads_api.StartDirectUpload: Operation(
         tag=Tag.GENERATION,
         summary="Start a direct upload to the bucket",

@@ -68,6 +68,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         prompt="",
         settings=_WithoutNegativePrompt("settings"),
         upload=None,
+        second_upload=None,
         media_name="",
         thumbnail_name="",
         original_name="",

@@ -22,6 +22,7 @@ from credits.errors import InsufficientCredits
 from credits.idempotency import IdempotentRequest, StoredResponse
 from generation import cleanup, exposure
 from generation.catalogue import cache, routing
+from generation.catalogue.kinds import SOURCE_IMAGES
 from generation.catalogue.orders import Order, order_from_job, parse_order
 from generation.catalogue.specs import ModelSpec
 from generation.due_work import CANCEL_JOBS, SUBMIT_JOBS
@@ -40,6 +41,7 @@ from generation.models import (
 from generation.moderation import screening
 from generation.providers.base import MediaKind
 from generation.uploads import ingest, retention
+from generation.uploads.retention import Source
 from rendio.common import db
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
@@ -78,12 +80,12 @@ FROM generation_exposure({exposure.PARAMETERS_SQL}) exposure, credits_balance(%(
 def quote(*, user_id: UUID, body: dict[str, Any], now: datetime) -> Quoted:
     """Price the body of a generate-video request and guarantee the price for QUOTE_SECONDS.
 
-    One round trip to the database; two with an upload. Raises like `parse_order` and
-    `retention.require_usable`, and NotFound if there is no wallet.
+    One round trip to the database, and one for each upload. Raises like `parse_order` and
+    `retention.get_usable`, and NotFound if there is no wallet.
     """
     order = parse_order(body, cache.current())
-    if order.upload_id:
-        retention.require_usable(user_id=user_id, upload_id=order.upload_id, now=now)
+    for source in _sources(order):
+        retention.get_usable(source, user_id=user_id, now=now)
     quote_id, credits = uuid7(), order.price.credits
     expires_at = now + timedelta(seconds=settings.QUOTE_SECONDS)
     max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=credits)
@@ -213,14 +215,12 @@ def _charge_and_create_job(
     """
     with transaction.atomic(durable=True):
         first: list[db.Statement[Any]] = [credit_services.wallet_lock(attempt.user_id)]
-        if order.upload_id:
-            first.append(
-                retention.lock_for_job(
-                    user_id=attempt.user_id,
-                    upload_id=order.upload_id,
-                    now=None if order.retry_of else now,
-                )
+        first += [
+            retention.lock_for_job(
+                source, user_id=attempt.user_id, now=None if order.retry_of else now
             )
+            for source in _sources(order)
+        ]
         if order.quote_id:
             first.append(_quoted_sale(order, order.quote_id, attempt.user_id, now=now))
         wallet, *found = db.begin_with(*first)
@@ -232,6 +232,17 @@ def _charge_and_create_job(
     metrics.jobs_ordered.labels(order.model.kind.queue).inc()
     logger.info("video_generation_started", job_id=answer.body["job_id"], credits=sale.credits)
     return answer
+
+
+def _sources(order: Order) -> list[Source]:
+    """The source images that are uploads."""
+    kind = order.model.kind
+    sources = [Source("upload_id", order.upload_id)] if order.upload_id else []
+    if order.second_upload_id:
+        mask_of = order.upload_id if kind.has_mask else None
+        field = SOURCE_IMAGES[kind.second_image]
+        sources.append(Source(field, order.second_upload_id, mask_of))
+    return sources
 
 
 _own_quote = db.CompiledQuery(
@@ -317,19 +328,20 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
             raise InvalidState
         files = [job.media_name, job.thumbnail_name, cleanup.job_folder(job.id)]
         media = cleanup.schedule_deletion(files, now=now)
-        upload_id, job.upload_id = job.upload_id, None
+        upload_ids = [id_ for id_ in (job.upload_id, job.second_upload_id) if id_]
+        job.upload_id = job.second_upload_id = None
         job.deleted_at = now
         job.prompt = job.media_name = job.thumbnail_name = job.original_name = ""
         job.settings.pop(NEGATIVE_PROMPT, None)
         job.images = []
         job.save(
             update_fields=[
-                "deleted_at", "prompt", "settings", "upload", "media_name", "thumbnail_name",
-                "original_name", "images",
+                "deleted_at", "prompt", "settings", "upload", "second_upload", "media_name",
+                "thumbnail_name", "original_name", "images",
             ]
         )  # fmt: skip
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
-        if upload_id:
+        for upload_id in upload_ids:
             retention.release(upload_id=upload_id, now=now)
     cleanup.delete_now(media)
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("get-models", api.GetModels.as_view()),
     path("get-themes", api.GetThemes.as_view()),
     path("upload-image", uploads_api.UploadImage.as_view()),
+    path("uploads", uploads_api.Uploads.as_view()),
     path("start-direct-upload", uploads_api.StartDirectUpload.as_view()),
     path("finish-direct-upload", uploads_api.FinishDirectUpload.as_view()),
     path("improve-prompt", prompt_helper_api.ImprovePrompt.as_view()),

@@ -18,7 +18,7 @@ from django.conf import settings
 from generation.catalogue import availability
 from generation.catalogue.availability import Availability
 from generation.catalogue.responses import model_answer, theme_answer
-from generation.catalogue.specs import ModelSpec, RouteSpec, ThemeSpec, to_spec
+from generation.catalogue.specs import ModelSpec, ThemeSpec, to_spec
 from generation.errors import InvalidModel
 from generation.models import GenerationModel, ModelKind, Theme, Tier
 from rendio.common.text.collation import sort_key
@@ -92,12 +92,12 @@ def invalidate() -> None:
     current.cache_clear()
 
 
-def get_routes(model_id: UUID) -> tuple[RouteSpec, ...]:
-    """The model's enabled routes by position, also if the model is off sale; none if deleted."""
+def find_model(model_id: UUID) -> ModelSpec | None:
+    """The model, also if it is off sale; None if it was deleted."""
     if model := current().models.get(model_id):
-        return model.routes
+        return model
     row = GenerationModel.objects.prefetch_related("routes").filter(id=model_id).first()
-    return to_spec(row).routes if row else ()
+    return to_spec(row) if row else None
 
 
 def run_deadline_seconds(model_id: UUID) -> int:

@@ -16,21 +16,48 @@ from generation.providers.base import MediaKind
 # The setting with the number of outputs. A model without the setting makes one output.
 NUM_OUTPUTS = "num_outputs"
 MAX_OUTPUTS = 4
-# Fields of an order with source images, and names of the parameters that routes map them to.
-SOURCE_IMAGES = ("image_url",)
+# Source images, by the names of the parameters that routes map them to, with the field of an order
+# that has the image.
+SOURCE_IMAGES = {
+    "image_url": "image_url",
+    "mask_url": "mask_upload_id",
+    "last_image_url": "last_upload_id",
+}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`media` is what it makes; `images` are its source images (SOURCE_IMAGES), all required."""
+    """`media` is what it makes; `images` are its source images (SOURCE_IMAGES), all required and at
+    most two."""
 
     name: ModelKind
     media: MediaKind
     images: tuple[str, ...] = ()
+    needs_prompt: bool = True
 
     @property
     def required_fields(self) -> tuple[str, ...]:
-        return ("prompt", *self.images)
+        """Of an order."""
+        return (*self._prompt, *(SOURCE_IMAGES[name] for name in self.images))
+
+    @property
+    def required_parameters(self) -> tuple[str, ...]:
+        """Of a route."""
+        return (*self._prompt, *self.images)
+
+    @property
+    def _prompt(self) -> tuple[str, ...]:
+        return ("prompt",) if self.needs_prompt else ()
+
+    @property
+    def second_image(self) -> str:
+        """The parameter of the image besides the first one: the mask, or the last keyframe. "" if
+        there is none."""
+        return self.images[1] if len(self.images) > 1 else ""
+
+    @property
+    def has_mask(self) -> bool:
+        return self.second_image == "mask_url"
 
     @property
     def queue(self) -> str:
@@ -43,7 +70,11 @@ KINDS = {
     for kind in (
         Kind(ModelKind.TEXT_TO_VIDEO, "video"),
         Kind(ModelKind.IMAGE_TO_VIDEO, "video", images=("image_url",)),
+        Kind(ModelKind.KEYFRAMES_TO_VIDEO, "video", images=("image_url", "last_image_url")),
         Kind(ModelKind.TEXT_TO_IMAGE, "image"),
+        Kind(ModelKind.IMAGE_EDIT, "image", images=("image_url",)),
+        Kind(ModelKind.INPAINT, "image", images=("image_url", "mask_url")),
+        Kind(ModelKind.UPSCALE, "image", images=("image_url",), needs_prompt=False),
     )
 }
 

@@ -16,6 +16,7 @@ from rest_framework import serializers
 
 from generation import media
 from generation.catalogue.cache import Catalogue
+from generation.catalogue.kinds import Kind
 from generation.catalogue.pricing import Price
 from generation.catalogue.specs import ModelSpec, ThemeSpec
 from generation.errors import InvalidModel, InvalidPrompt
@@ -140,6 +141,8 @@ class OrderBody(Body):
         ),
     )
     upload_id = optional_id("The source image, by the id of the upload.")
+    mask_upload_id = optional_id("The mask of the source image (`uploads`), by its id.")
+    last_upload_id = optional_id("The last keyframe, by the id of the upload.")
     settings = BodyField(_read_settings, SettingsBody(required=False, allow_null=True))
 
 
@@ -159,6 +162,7 @@ class Order:
     # The source image: an upload, or the URL of an external image that is not fetched yet.
     upload_id: UUID | None = None
     external_image_url: str = ""
+    second_upload_id: UUID | None = None  # the mask, or the last keyframe
     quote_id: UUID | None = None
     retry_of: UUID | None = None  # the failed job that this order repeats
 
@@ -180,7 +184,7 @@ def parse_order(
     prompt = GenerateBody.prompt.parse(body)
     if prompt is None and theme:
         prompt = theme.default_prompt
-    prompt = parse_prompt(prompt or "")
+    prompt = parse_prompt(prompt or "") if model.kind.needs_prompt else ""
     upload_id, external_image_url = _parse_image(body) if model.kind.images else (None, "")
     return Order(
         model=model,
@@ -190,6 +194,7 @@ def parse_order(
         price=model.price(chosen),
         upload_id=upload_id,
         external_image_url=external_image_url,
+        second_upload_id=_parse_second_image(body, model.kind),
         quote_id=GenerateBody.quote_id.parse(body),
     )
 
@@ -229,10 +234,11 @@ def order_from_job(job: Job, catalogue: Catalogue) -> Order:
     return Order(
         model=model,
         theme_id=job.theme_id,
-        prompt=parse_prompt(job.prompt),
+        prompt=parse_prompt(job.prompt) if model.kind.needs_prompt else "",
         settings=chosen,
         price=model.price(chosen),
         upload_id=job.upload_id,
+        second_upload_id=job.second_upload_id,
         retry_of=job.id,
     )
 
@@ -272,6 +278,20 @@ def _parse_image(body: dict[str, Any]) -> tuple[UUID | None, str]:
     except http.Refused:
         raise InvalidInput(fields={"image_url": [_("Must be an https URL.")]}) from None
     return None, url
+
+
+def _parse_second_image(body: dict[str, Any], kind: Kind) -> UUID | None:
+    """The mask or the last keyframe. Raises InvalidInput if the kind needs one."""
+    if not kind.second_image:
+        return None
+    field = GenerateBody.mask_upload_id if kind.has_mask else GenerateBody.last_upload_id
+    upload_id = field.parse(body)
+    if upload_id is None:
+        problem = (
+            _("This model needs a mask.") if kind.has_mask else _("This model needs an image.")
+        )
+        raise InvalidInput(fields={field.name: [problem]})
+    return upload_id
 
 
 class OrderedAnswer(serializers.Serializer):

@@ -39,11 +39,11 @@ def provider_keys(provider_name: str) -> list[ProviderKey]:
 
 def untried_routes(job: Job) -> list[RouteSpec]:
     """Usable routes that have not failed this job yet, first choice first."""
+    model = cache.find_model(job.model_id)
+    if model is None:
+        return []
     left = _usable_routes(
-        cache.get_routes(job.model_id),
-        chosen=job.settings,
-        images=("image_url",) if job.upload_id else (),
-        credits=job.credits,
+        model.routes, chosen=job.settings, images=model.kind.images, credits=job.credits
     )
     tried = {UUID(route_id) for route_id in job.tried_routes}
     return _weighted_order([route for route in left if route.id not in tried], seed=job.id)

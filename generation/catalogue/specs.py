@@ -40,14 +40,17 @@ class RouteSpec:
 
     def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The provider's request body: Sora expects the duration 8, Veo "8s"; one model the aspect
-        ratio "1:1", another an object with width and height."""
+        ratio "1:1", another an object with width and height. A value that the table maps to null
+        is left out."""
         body = dict(self.constants)
         for name, mapping in self.parameters.items():
-            if (value := inputs.get(name)) not in (None, ""):
-                form = mapping.get("format")
-                body[mapping.get("name", name)] = (
-                    form.format(value) if form else mapping.get("values", {}).get(str(value), value)
-                )
+            if (value := inputs.get(name)) in (None, ""):
+                continue
+            if form := mapping.get("format"):
+                value = form.format(value)
+            value = mapping.get("values", {}).get(str(value), value)
+            if value is not None:
+                body[mapping.get("name", name)] = [value] if mapping.get("list") else value
         return body
 
     def supports(self, chosen: dict[str, Any], *, images: tuple[str, ...]) -> bool:

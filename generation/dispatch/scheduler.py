@@ -146,12 +146,16 @@ def _prepare_dispatch(
 
 def _inputs(job: Job) -> dict[str, Any]:
     inputs = {"prompt": job.prompt, **job.settings}
-    if job.upload_id:
-        # The provider fetches the image when it starts the job, at the latest at the run deadline.
-        valid_seconds = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(
-            job.model_id
+    if not job.upload_id:
+        return inputs
+    # The provider fetches the images when it starts the job, at the latest at the run deadline.
+    seconds = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(job.model_id)
+    inputs["image_url"] = retention.signed_url(job.upload_id, seconds=seconds)
+    model = cache.find_model(job.model_id)
+    if job.second_upload_id and model:
+        inputs[model.kind.second_image] = retention.signed_url(
+            job.second_upload_id, seconds=seconds, is_mask=model.kind.has_mask
         )
-        inputs["image_url"] = retention.signed_url(job.upload_id, seconds=valid_seconds)
     return inputs
 
 

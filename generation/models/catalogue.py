@@ -17,7 +17,11 @@ from rendio.common.querysets import OwnedQuerySet
 class ModelKind(models.TextChoices):
     TEXT_TO_VIDEO = "text-to-video", "Text to video"
     IMAGE_TO_VIDEO = "image-to-video", "Image to video"
+    KEYFRAMES_TO_VIDEO = "keyframes-to-video", "Keyframes to video"
     TEXT_TO_IMAGE = "text-to-image", "Text to image"
+    IMAGE_EDIT = "image-edit", "Image edit"
+    INPAINT = "inpaint", "Inpaint"
+    UPSCALE = "upscale", "Upscale"
 
 
 class Tier(models.TextChoices):
@@ -124,7 +128,8 @@ class ProviderRoute(models.Model):
     parameters = models.JSONField(
         help_text="The provider's names of our settings, such as "
         '{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}, '
-        '"aspect_ratio": {"name": "image_size", "values": {"1:1": "square_hd"}}}'
+        '"aspect_ratio": {"name": "image_size", "values": {"1:1": "square_hd"}}, '
+        '"image_url": {"name": "image_urls", "list": true}}'
     )
     constants = models.JSONField(
         default=dict, blank=True, help_text="Sent to the provider unchanged."

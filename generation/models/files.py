@@ -21,6 +21,11 @@ class Upload(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="uploads"
     )
+    mask_of = models.UUIDField(
+        null=True,
+        blank=True,
+        help_text="The image that this is a mask of: a PNG, white where the image may change.",
+    )
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     size_bytes = models.PositiveIntegerField(default=0, db_default=0)
@@ -48,15 +53,15 @@ class Upload(models.Model):
     @property
     def name(self) -> str:
         """The file's name in storage."""
-        return self.name_of(self.id)
+        return self.name_of(self.id, is_mask=self.mask_of is not None)
 
     @staticmethod
-    def name_of(upload_id: UUID) -> str:
-        return f"uploads/{upload_id}.jpg"
+    def name_of(upload_id: UUID, *, is_mask: bool = False) -> str:
+        return f"uploads/{upload_id}.{'png' if is_mask else 'jpg'}"
 
     @staticmethod
     def id_in(name: str) -> UUID | None:
-        """The upload's id from a file name. None for other files."""
+        """The image's id from a file name. None for other files, masks included."""
         found = re.fullmatch(r"uploads/([0-9a-f-]{36})\.jpg", name)
         try:
             return UUID(found[1]) if found else None

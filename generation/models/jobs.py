@@ -99,6 +99,15 @@ class Job(models.Model):
         related_name="jobs",
         db_index=False,
     )
+    second_upload = models.ForeignKey(
+        Upload,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="second_jobs",
+        db_index=False,
+        help_text="The mask, or the last keyframe.",
+    )
     settings = models.JSONField(default=dict)
     credits = models.PositiveIntegerField("price (credits)", help_text="Price in credits.")
     price_usd = models.DecimalField("price (USD)", max_digits=10, decimal_places=4)
@@ -236,6 +245,11 @@ class Job(models.Model):
             # Whether an upload is still needed. Most jobs have none.
             models.Index(
                 fields=["upload"], condition=Q(upload__isnull=False), name="job_by_upload"
+            ),
+            models.Index(
+                fields=["second_upload"],
+                condition=Q(second_upload__isnull=False),
+                name="job_by_second_upload",
             ),
             # Cancellations to send to a provider.
             models.Index(

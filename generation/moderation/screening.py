@@ -50,9 +50,12 @@ def require_allowed_prompt(*, attempt: IdempotentRequest, prompt: str, now: date
     """Require that moderation allows a prompt.
 
     Raises ContentRejected, GeneratingHeld if the user is on hold, ModerationUnavailable. A
-    rejection is recorded in its own transaction. Does nothing if moderation is off.
+    rejection is recorded in its own transaction. Does nothing if moderation is off. Without a
+    prompt, only a hold is looked for.
     """
     _require_no_hold(attempt.user_id, now=now)
+    if not prompt:
+        return
     named = f"{attempt.operation} {attempt.key} {attempt.fingerprint}".encode()
     _require_allowed(TextContent(prompt), InputKind.PROMPT, attempt.user_id, named, now=now)
 

@@ -7,8 +7,8 @@
 CREATE OR REPLACE FUNCTION generation_create_job(
     -- the job
     job_id uuid, user_id uuid, model_id uuid, theme_id uuid, retry_of uuid, prompt text,
-    upload_id uuid, settings jsonb, credits integer, price_usd numeric, queue text,
-    deadline_at timestamptz, request_id text, now timestamptz,
+    upload_id uuid, second_upload_id uuid, settings jsonb, credits integer, price_usd numeric,
+    queue text, deadline_at timestamptz, request_id text, now timestamptz,
     -- the limits of the person (generation_exposure)
     unended_since uuid, today uuid, losses_since timestamptz, free_count integer, fee integer,
     max_cost_usd numeric, most_usd numeric,
@@ -50,12 +50,12 @@ BEGIN
     END IF;
     -- In the state of a new Job (generation/models/jobs.py).
     INSERT INTO generation_job (
-        id, user_id, model_id, theme_id, retry_of, prompt, upload_id, settings, credits, price_usd,
-        cancel_fee, queue, due_at, deadline_at, request_id, created_at,
+        id, user_id, model_id, theme_id, retry_of, prompt, upload_id, second_upload_id, settings,
+        credits, price_usd, cancel_fee, queue, due_at, deadline_at, request_id, created_at,
         status, stage, tries, progress, media_name, thumbnail_name, error_code
     ) VALUES (
-        job_id, user_id, model_id, theme_id, retry_of, prompt, upload_id, settings, credits, price_usd,
-        cancel_fee, queue, now, deadline_at, request_id, now,
+        job_id, user_id, model_id, theme_id, retry_of, prompt, upload_id, second_upload_id, settings,
+        credits, price_usd, cancel_fee, queue, now, deadline_at, request_id, now,
         'pending', 'submit', 0, 0, '', '', ''
     );
 END $$;

@@ -21,7 +21,7 @@ from accounts import queries as account_queries
 from generation.errors import StorageUnavailable
 from generation.models import FileDeletion, Upload
 from generation.moderation import screening
-from generation.uploads import clamav, concurrency, quota, reencoding
+from generation.uploads import clamav, concurrency, quota, reencoding, retention
 from generation.uploads.reencoding import ReencodedImage
 from rendio.common.errors import InvalidInput
 from rendio.common.outbound import http
@@ -46,7 +46,29 @@ def ingest_bytes(*, user_id: UUID, content: bytes, now: datetime) -> Upload:
     quota.require_space(user_id=user_id, size_bytes=0, now=now)
     with concurrency.processing_slot():
         image = _check_and_reencode(user_id, content, now=now)
-    return _store(user_id, image, now=now, lifetime=timedelta(hours=settings.UPLOAD_HOURS))
+    size = (image.width, image.height)
+    return _store(user_id, image.jpeg, size, now=now, lifetime=_lifetime())
+
+
+def ingest_mask(*, user_id: UUID, content: bytes, image_id: UUID, now: datetime) -> Upload:
+    """Ingest the mask of an uploaded image and keep it as long as a new image. Opens its own
+    transactions.
+
+    Raises as `ingest_bytes`, without moderation; NotFound and InvalidInput for the image like
+    `retention.get_usable`.
+    """
+    source = retention.Source("mask_of", image_id)
+    image = retention.get_usable(source, user_id=user_id, now=now)
+    quota.require_space(user_id=user_id, size_bytes=0, now=now)
+    with concurrency.processing_slot():
+        clamav.scan(content)
+        size = (image.width, image.height)
+        png = reencoding.reencode_mask(content, size=size)
+    return _store(user_id, png, size, now=now, lifetime=_lifetime(), mask_of=image_id)
+
+
+def _lifetime() -> timedelta:
+    return timedelta(hours=settings.UPLOAD_HOURS)
 
 
 def ingest_url(*, user_id: UUID, url: str, now: datetime) -> Upload:
@@ -60,7 +82,8 @@ def ingest_url(*, user_id: UUID, url: str, now: datetime) -> Upload:
         content = _download(url)
     with concurrency.processing_slot():
         image = _check_and_reencode(user_id, content, now=now)
-    return _store(user_id, image, now=now, lifetime=FETCHED_LIFETIME)
+    size = (image.width, image.height)
+    return _store(user_id, image.jpeg, size, now=now, lifetime=FETCHED_LIFETIME)
 
 
 def _download(url: str) -> bytes:
@@ -91,19 +114,28 @@ def _check_and_reencode(user_id: UUID, content: bytes, *, now: datetime) -> Reen
     return image
 
 
-def _store(user_id: UUID, image: ReencodedImage, *, now: datetime, lifetime: timedelta) -> Upload:
+def _store(
+    user_id: UUID,
+    content: bytes,
+    size: tuple[int, int],
+    *,
+    now: datetime,
+    lifetime: timedelta,
+    mask_of: UUID | None = None,
+) -> Upload:
     upload = Upload(
         user_id=user_id,
-        width=image.width,
-        height=image.height,
-        size_bytes=len(image.jpeg),
+        mask_of=mask_of,
+        width=size[0],
+        height=size[1],
+        size_bytes=len(content),
         created_at=now,
         expires_at=now + lifetime,
         remove_at=now + lifetime,
     )
     fallback_deletion = FileDeletion.objects.create(name=upload.name, due_at=now + MAX_STORE_TIME)
     try:
-        default_storage.save(upload.name, ContentFile(image.jpeg))
+        default_storage.save(upload.name, ContentFile(content))
     except Exception as error:
         logger.exception("storage_error")
         raise StorageUnavailable from error
@@ -118,5 +150,5 @@ def _store(user_id: UUID, image: ReencodedImage, *, now: datetime, lifetime: tim
         ).delete()[0]
         if not is_kept:
             raise StorageUnavailable  # the storage took so long that the deletion has begun
-    logger.info("upload_stored", upload_id=str(upload.id), bytes=len(image.jpeg))
+    logger.info("upload_stored", upload_id=str(upload.id), bytes=len(content))
     return upload

@@ -8,8 +8,11 @@ original survives: no location, camera, comment or thumbnail, and nothing hidden
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from typing import TypeVar
 
 import structlog
 from django.conf import settings
@@ -18,14 +21,17 @@ from PIL import ExifTags, Image, ImageCms
 from pillow_heif import register_heif_opener
 
 from generation.errors import InvalidFile, UploadsUnavailable
-from generation.images import TooManyPixels, check_pixels, flatten_on_white, open_image
+from generation.images import TooManyPixels, check_pixels, flatten, open_image
 from generation.uploads.containers import InvalidContainer, validate_container
 
+T = TypeVar("T")
 logger = structlog.get_logger(__name__)
 
 register_heif_opener()
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 QUALITY = 90
+# Of 255: the brightness from which a mask is white.
+WHITE_FROM = 128
 # One image at a time in each process: 50 megapixels take about 500 MB, as WebP 1 GB.
 _decoder_slot = threading.BoundedSemaphore(1)
 DECODER_WAIT_SECONDS = 10
@@ -56,10 +62,46 @@ def reencode(content: bytes) -> ReencodedImage:
     Raises InvalidFile with the problem in its details, UploadsUnavailable if other images occupy
     the decoder for DECODER_WAIT_SECONDS.
     """
+    return _decode(content, _encode_jpeg, background="white")
+
+
+def reencode_mask(content: bytes, *, size: tuple[int, int]) -> bytes:
+    """Decode a mask and encode it as a new PNG of 8 bits: black and white, of the image's `size`.
+
+    What is light is white; transparent parts are black. A mask of other dimensions is scaled, if
+    its shape is the image's. Raises like `reencode`; InvalidFile also for another shape, and for a
+    mask that marks nothing.
+    """
+    return _decode(content, partial(_encode_mask, size=size), background="black")
+
+
+def _encode_jpeg(image: Image.Image) -> ReencodedImage:
+    out = BytesIO()
+    image.save(out, "JPEG", quality=QUALITY)
+    return ReencodedImage(out.getvalue(), image.width, image.height)
+
+
+def _encode_mask(image: Image.Image, *, size: tuple[int, int]) -> bytes:
+    width, height = size
+    # Within a pixel of the smaller one, as rounding leaves it.
+    if abs(image.width * height - image.height * width) > max(*size, *image.size):
+        raise InvalidFile(problem=_("not of the image's shape"))
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    mask = image.convert("L").point(lambda value: 255 if value >= WHITE_FROM else 0)
+    if mask.getbbox() is None:
+        raise InvalidFile(problem=_("a mask that marks nothing"))
+    out = BytesIO()
+    mask.save(out, "PNG")
+    return out.getvalue()
+
+
+def _decode(content: bytes, encode: Callable[[Image.Image], T], *, background: str) -> T:
+    """Encode what the content shows, transparent parts on the colour `background`."""
     if not _decoder_slot.acquire(timeout=DECODER_WAIT_SECONDS):
         raise UploadsUnavailable
     try:
-        return _decode_and_reencode(content)
+        return encode(_decode_upright(content, background=background))
     except InvalidFile:
         raise
     except TooManyPixels:
@@ -74,7 +116,8 @@ def reencode(content: bytes) -> ReencodedImage:
         _decoder_slot.release()
 
 
-def _decode_and_reencode(content: bytes) -> ReencodedImage:
+def _decode_upright(content: bytes, *, background: str) -> Image.Image:
+    """The image upright, in sRGB, its transparent parts on `background`, without metadata."""
     max_pixels = settings.MAX_UPLOAD_PIXELS
     with open_image(BytesIO(content), formats=FORMATS, max_pixels=max_pixels) as image:
         if image.format in {"PNG", "WEBP"} and getattr(image, "is_animated", False):
@@ -83,13 +126,11 @@ def _decode_and_reencode(content: bytes) -> ReencodedImage:
         image.load()
         check_pixels(image, max_pixels)
         transpose = _TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
-        output = _to_srgb(image)
+        output = _to_srgb(image, background=background)
     if transpose is not None:
         output = output.transpose(transpose)
     output.info.clear()  # or Pillow would copy the comment
-    out = BytesIO()
-    output.save(out, "JPEG", quality=QUALITY)
-    return ReencodedImage(out.getvalue(), output.width, output.height)
+    return output
 
 
 def _orientation(image: Image.Image) -> int:
@@ -100,7 +141,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
+def _to_srgb(image: Image.Image, *, background: str) -> Image.Image:
     """Convert to sRGB with three channels. Without its colour profile an iPhone's image would look
     pale.
 
@@ -110,7 +151,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = image.point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
-        image = flatten_on_white(image)
+        image = flatten(image, background=background)
     if profile and image.mode in {"RGB", "CMYK", "L"}:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))

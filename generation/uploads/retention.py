@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -17,9 +18,21 @@ from rendio.common import db
 from rendio.common.errors import InvalidInput, NotFound
 
 
-def require_usable(*, user_id: UUID, upload_id: UUID, now: datetime) -> None:
-    """Raises NotFound for an unknown upload or another user's; InvalidInput for an expired one."""
-    _require_usable(Upload.objects.owned_by(user_id).filter(id=upload_id).first(), now=now)
+@dataclass(frozen=True)
+class Source:
+    """A source image of an order. `field` is its name in the order; `mask_of` the image that it has
+    to be a mask of."""
+
+    field: str
+    upload_id: UUID
+    mask_of: UUID | None = None
+
+
+def get_usable(source: Source, *, user_id: UUID, now: datetime) -> Upload:
+    """Raises NotFound for an unknown upload or another user's; InvalidInput for an expired one, for
+    a mask in place of an image, and for a mask of another image."""
+    upload = Upload.objects.owned_by(user_id).filter(id=source.upload_id).first()
+    return _require_usable(upload, source, now=now)
 
 
 _locked_upload = db.CompiledQuery(
@@ -29,22 +42,26 @@ _locked_upload = db.CompiledQuery(
 )
 
 
-def lock_for_job(*, user_id: UUID, upload_id: UUID, now: datetime | None) -> db.Statement[None]:
+def lock_for_job(source: Source, *, user_id: UUID, now: datetime | None) -> db.Statement[Upload]:
     """The statement that locks an upload for a new job, so that it stays until the transaction has
-    inserted the job. Raises like `require_usable`.
+    inserted the job. Raises like `get_usable`.
 
     Without `now`, an expired upload is accepted, because another job of the user keeps it.
     """
     return _locked_upload.statement(
-        user_id, upload_id, read=lambda upload: _require_usable(upload, now=now)
+        user_id, source.upload_id, read=lambda upload: _require_usable(upload, source, now=now)
     )
 
 
-def _require_usable(upload: Upload | None, *, now: datetime | None) -> None:
+def _require_usable(upload: Upload | None, source: Source, *, now: datetime | None) -> Upload:
     if upload is None:
         raise NotFound
+    if upload.mask_of != source.mask_of:
+        problem = _("Not a mask of this image.") if source.mask_of else _("This is a mask.")
+        raise InvalidInput(fields={source.field: [problem]})
     if now is not None and upload.expires_at <= now:
-        raise InvalidInput(fields={"upload_id": [_("This image has expired.")]})
+        raise InvalidInput(fields={source.field: [_("This image has expired.")]})
+    return upload
 
 
 def release(*, upload_id: UUID, now: datetime) -> None:
@@ -65,6 +82,6 @@ def delete_uploads(uploads: Iterable[Upload], *, now: datetime) -> None:
     DELETE_FILES.wake_workers()
 
 
-def signed_url(upload_id: UUID, *, seconds: int) -> str:
+def signed_url(upload_id: UUID, *, seconds: int, is_mask: bool = False) -> str:
     """Return a URL that is valid for `seconds`. Signed locally, without a call to the storage."""
-    return media.signed_url(Upload.name_of(upload_id), seconds=seconds) or ""
+    return media.signed_url(Upload.name_of(upload_id, is_mask=is_mask), seconds=seconds) or ""

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
-from generation.images import TooManyPixels, flatten_on_white, is_transparent, open_image
+from generation.images import TooManyPixels, flatten, is_transparent, open_image
 from generation.video_files import ai_mark
 from generation.video_files.media_info import MediaInfo, SupplierMark, UnusableFile, VideoInfo
 from generation.video_files.mp4_boxes import QUICKTIME
@@ -217,4 +217,6 @@ def _save_small_jpeg(image: Image.Image, path: Path, longest_side: int) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    return flatten_on_white(image) if image.has_transparency_data else image.convert("RGB")
+    return (
+        flatten(image, background="white") if image.has_transparency_data else image.convert("RGB")
+    )

@@ -14,13 +14,16 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.fake_provider.specs import SHORT_SIDE, ImageSpec, Spec, VideoSpec
+from sandbox.fake_provider import edits
+from sandbox.fake_provider.specs import SHORT_SIDE, EditSpec, ImageSpec, Spec, VideoSpec
 
 FRAMES_PER_SECOND = 8
 # Pixels, for a short side of SHORT_SIDE.
 TEXT_SIZE = 15
 MARGIN = 10
 BAR_HEIGHT = 10
+# Pixels of the drawing that edits an image.
+EDIT_LAYER = (512, 512)
 MAX_CACHED = 512
 AUDIO_SAMPLE_RATE = 48_000
 ENCODER_OPTIONS = {
@@ -53,10 +56,17 @@ class MediaRenderer:
 
 
 def render(spec: Spec) -> bytes:
-    return render_video(spec) if isinstance(spec, VideoSpec) else render_image(spec)
+    """Raises UnusableSource for a spec with a customer's images."""
+    match spec:
+        case VideoSpec():
+            return render_video(spec)
+        case EditSpec():
+            return render_edit(spec)
+    return render_image(spec)
 
 
 def render_video(spec: VideoSpec) -> bytes:
+    keyframes = edits.keyframes(spec) if spec.first_url else None
     still = _draw_prompt(spec)
     frames = spec.seconds * FRAMES_PER_SECOND
     # Faststart rewrites the file to move the index to the front, so a file is needed.
@@ -75,11 +85,14 @@ def render_video(spec: VideoSpec) -> bytes:
             elif spec.encoder == "libvpx-vp9":
                 audio = container.add_stream("libopus", rate=AUDIO_SAMPLE_RATE, layout="stereo")
             for number in range(1, frames + 1):
-                frame = still.copy()
-                ImageDraw.Draw(frame).rectangle(
-                    (0, spec.height - BAR_HEIGHT, spec.width * number // frames, spec.height),
-                    fill="orange",
-                )
+                if keyframes:
+                    frame = Image.blend(*keyframes, (number - 1) / max(frames - 1, 1))
+                else:
+                    frame = still.copy()
+                    ImageDraw.Draw(frame).rectangle(
+                        (0, spec.height - BAR_HEIGHT, spec.width * number // frames, spec.height),
+                        fill="orange",
+                    )
                 container.mux(stream.encode(av.VideoFrame.from_image(frame)))  # type: ignore[no-untyped-call]
             container.mux(stream.encode())
             if audio:
@@ -97,13 +110,20 @@ def _silence() -> av.AudioFrame:
     return frame
 
 
+def render_edit(spec: EditSpec) -> bytes:
+    layer = _draw_prompt(ImageSpec(spec.prompt, *EDIT_LAYER, spec.number))
+    buffer = io.BytesIO()
+    edits.edit(spec, layer).save(buffer, "JPEG", quality=edits.QUALITY)
+    return buffer.getvalue()
+
+
 def render_image(spec: ImageSpec) -> bytes:
     buffer = io.BytesIO()
     _draw_prompt(spec).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 
-def _draw_prompt(spec: Spec) -> Image.Image:
+def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
     """Draw the prompt on a background colour derived from the spec."""
     digest = sha256(repr(spec).encode()).digest()
     image = Image.new("RGB", (spec.width, spec.height), tuple(byte // 2 for byte in digest[:3]))

@@ -17,6 +17,9 @@ class VideoSpec:
     width: int
     height: int
     encoder: str = "libx264"
+    first_url: str = ""
+    last_url: str = ""
+    """The first and the last frame, if the customer sent them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,22 @@ class ImageSpec:
     """Index of the image in its request. Each image looks different."""
 
 
-Spec = VideoSpec | ImageSpec
+@dataclass(frozen=True)
+class EditSpec:
+    """An image that is made from a customer's image, in its size."""
+
+    prompt: str
+    image_url: str
+    mask_url: str = ""
+    """If given, only the white part of the mask changes."""
+    ratio: tuple[int, int] | None = None
+    """If given, the image is cropped to it."""
+    short_side: int = 0
+    """In pixels. If given, the image is enlarged to it, and nothing else changes."""
+    number: int = 0
+
+
+Spec = VideoSpec | ImageSpec | EditSpec
 
 
 def file_name(number: int, spec: Spec) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec, size_for_ratio
+from sandbox.fake_provider.specs import EditSpec, ImageSpec, Spec, VideoSpec, size_for_ratio
 
 IMAGE_MODEL_FAMILIES = (
     "to-image",
@@ -21,7 +21,13 @@ IMAGE_MODEL_FAMILIES = (
     "nano-banana",
     "gpt-image",
     "qwen-image",
+    "upscale/image",
 )
+# Models that return one `image` instead of `images`.
+SINGLE_IMAGE_MODELS = ("upscale/image",)
+EDIT_MODELS = ("/kontext", "/fill", "/edit", "/inpaint")
+KEYFRAME_MODELS = ("first-last-frame-to-video",)
+TARGET_SIDES = {"720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
 
 DEFAULT_RATIO = (16, 9)
 MAX_ASPECT_RATIO = 4
@@ -64,18 +70,61 @@ def app_id(model: str) -> str | None:
 def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
     """Parse the specs of the results. Raises InvalidInput, which the model reports after
     acceptance."""
+    if _is_one_of(model, SINGLE_IMAGE_MODELS):
+        return (_parse_upscale(arguments),)
     prompt = arguments.get("prompt")
     if not isinstance(prompt, str):
         raise InvalidInput([invalid_field("prompt", "missing", "Field required", arguments)])
     _require_text_and_seed(arguments)
     if makes_images(model):
-        width, height = _parse_image_size(arguments)
         count = arguments.get("num_images", 1)
         if type(count) is not int or not 1 <= count <= MAX_IMAGES:
             raise InvalidInput([invalid_choice("num_images", range(1, MAX_IMAGES + 1), count)])
+        if model.endswith(EDIT_MODELS):
+            return tuple(_parse_edit(model, prompt, arguments, number) for number in range(count))
+        width, height = _parse_image_size(arguments)
         return tuple(ImageSpec(prompt, width, height, number) for number in range(count))
     width, height = size_for_ratio(_parse_ratio(arguments))
-    return (VideoSpec(prompt, _parse_seconds(arguments), width, height),)
+    first, last = (
+        (_parse_url(arguments, "first_frame_url"), _parse_url(arguments, "last_frame_url"))
+        if _is_one_of(model, KEYFRAME_MODELS)
+        else ("", "")
+    )
+    seconds = _parse_seconds(arguments)
+    return (VideoSpec(prompt, seconds, width, height, first_url=first, last_url=last),)
+
+
+def _is_one_of(model: str, families: tuple[str, ...]) -> bool:
+    return any(family in model for family in families)
+
+
+def returns_single_image(model: str) -> bool:
+    return _is_one_of(model, SINGLE_IMAGE_MODELS)
+
+
+def _parse_url(arguments: Mapping[str, Any], name: str) -> str:
+    given = arguments.get(name)
+    if not isinstance(given, str) or not given:
+        raise InvalidInput([invalid_field(name, "missing", "Field required", arguments)])
+    return given
+
+
+def _parse_edit(model: str, prompt: str, arguments: Mapping[str, Any], number: int) -> EditSpec:
+    has_mask = model.endswith(("/fill", "/inpaint"))
+    return EditSpec(
+        prompt,
+        _parse_url(arguments, "image_url"),
+        _parse_url(arguments, "mask_url") if has_mask else "",
+        _parse_ratio(arguments) if "aspect_ratio" in arguments else None,
+        number=number,
+    )
+
+
+def _parse_upscale(arguments: Mapping[str, Any]) -> EditSpec:
+    target = arguments.get("target_resolution", "1080p")
+    if arguments.get("upscale_mode") != "target" or target not in TARGET_SIDES:
+        raise InvalidInput([invalid_choice("target_resolution", TARGET_SIDES, target)])
+    return EditSpec("", _parse_url(arguments, "image_url"), short_side=TARGET_SIDES[target])
 
 
 def _require_text_and_seed(arguments: Mapping[str, Any]) -> None:

@@ -85,6 +85,18 @@ def application_not_found(name: str) -> CannedResponse:
     return CannedResponse(404, {"detail": f'Application "{name}" not found'})
 
 
+def source_not_downloaded(message: str) -> CannedResponse:
+    return model_error(
+        {
+            "loc": ["body", "image_url"],
+            "msg": f"Failed to download the file: {message}",
+            "type": "file_download_error",
+            "input": None,
+        },
+        billable_units=0,
+    )
+
+
 def content_policy_violation(prompt: object) -> CannedResponse:
     # A runner had already processed the input, which fal may bill.
     return model_error(

@@ -1,14 +1,18 @@
 """The result of a finished job, as the result endpoint and the webhook return it."""
 
+import io
 from hashlib import sha256
 from typing import Any
 
+from PIL import Image
+
+from sandbox.fake_provider.edits import UnusableSource
 from sandbox.fake_provider.jobs import Job
 from sandbox.fake_provider.media import FRAMES_PER_SECOND, MediaRenderer
 from sandbox.fake_provider.outcomes import CannedResponse, Outcome
-from sandbox.fake_provider.specs import VideoSpec, file_name
-from sandbox.fal.models import makes_images
-from sandbox.fal.responses import CANCELLED
+from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec, file_name
+from sandbox.fal.models import makes_images, returns_single_image
+from sandbox.fal.responses import CANCELLED, source_not_downloaded
 
 
 async def result_response(job: Job, renderer: MediaRenderer) -> CannedResponse:
@@ -18,7 +22,10 @@ async def result_response(job: Job, renderer: MediaRenderer) -> CannedResponse:
         return CannedResponse(
             200, {"film": {"href": job.file_url()}}, {"X-Fal-Billable-Units": "1"}
         )
-    body = await (_images_result if makes_images(job.model) else _video_result)(job, renderer)
+    try:
+        body = await (_images_result if makes_images(job.model) else _video_result)(job, renderer)
+    except UnusableSource as error:
+        return source_not_downloaded(str(error))
     return CannedResponse(200, body, {"X-Fal-Billable-Units": str(len(job.specs))})
 
 
@@ -53,19 +60,27 @@ async def _images_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
     outcome = job.scenario.outcome
     specs = job.specs[:-1] if outcome is Outcome.IMAGES_MISSING else job.specs
     seed = given if type(given) is int else int(sha256(job.request_id.encode()).hexdigest()[:8], 16)
+    images = [
+        {
+            "url": job.file_url(number),
+            **dict(zip(("width", "height"), await _size(spec, renderer), strict=True)),
+            "content_type": "image/jpeg",
+        }
+        for number, spec in enumerate(specs)
+    ]
+    if returns_single_image(job.model):
+        return {"image": images[0] if images else None, "seed": seed}
     return {
-        "images": [
-            {
-                "url": job.file_url(number),
-                "width": spec.width,
-                "height": spec.height,
-                "content_type": "image/jpeg",
-            }
-            for number, spec in enumerate(specs)
-        ],
+        "images": images,
         "has_nsfw_concepts": [
             outcome is Outcome.IMAGES_FLAGGED and number == 0 for number in range(len(specs))
         ],
         "seed": seed,
         "prompt": job.input["prompt"],
     }
+
+
+async def _size(spec: Spec, renderer: MediaRenderer) -> tuple[int, int]:
+    if isinstance(spec, ImageSpec):
+        return spec.width, spec.height
+    return Image.open(io.BytesIO(await renderer.render(spec))).size

@@ -135,7 +135,8 @@ def test_optional_ids_may_be_empty():
         if jsonschema_rs.Draft202012Validator(schema, validate_formats=True).is_valid("")
     }
 
-    names = {"model_id", "theme_id", "upload_id", "image_url"}
+    uploads = {"upload_id", "mask_upload_id", "last_upload_id"}
+    names = {"model_id", "theme_id", "image_url"} | uploads
     assert taken == {
         *(("/v1/quote-video", name) for name in names),
         *((path, name) for path in ORDERS for name in (*names, "quote_id")),

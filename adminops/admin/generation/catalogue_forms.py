@@ -263,7 +263,7 @@ def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None
     """{our name: {"name": the provider's name, "format": "{}s" or "values": {ours: theirs}}}, with
     all required inputs. Raises ValidationError."""
     known = [*INPUTS, *model.settings]
-    needed = KINDS[ModelKind(model.kind)].required_fields if model.kind in KINDS else ()
+    needed = KINDS[ModelKind(model.kind)].required_parameters if model.kind in KINDS else ()
     problems = [f"{name} is missing." for name in needed if name not in parameters]
     for name, mapping in parameters.items():
         if name not in known:
@@ -275,8 +275,8 @@ def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None
 
 
 def _mapping_problem(mapping: Any) -> str | None:
-    if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format", "values"}:
-        return 'use {"name": …}, and "format": "{}s" or "values": {ours: theirs} with it.'
+    if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format", "values", "list"}:
+        return 'use {"name": …}, with "format": "{}s", "values": {ours: theirs} or "list": true.'
     if any(
         not isinstance(mapping.get(key, key), str) or mapping.get(key) == ""
         for key in ("name", "format")
@@ -284,6 +284,8 @@ def _mapping_problem(mapping: Any) -> str | None:
         return "name and format must be texts."
     if not isinstance(mapping.get("values", {}), dict) or set(mapping) >= {"format", "values"}:
         return "values must be an object, without a format."
+    if type(mapping.get("list", True)) is not bool:
+        return "list must be true or false."
     around = mapping.get("format", "{}").split("{}")
     if len(around) != 2 or any(brace in text for text in around for brace in "{}"):
         return "format must contain {} once, as the place of the value."

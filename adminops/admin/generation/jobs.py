@@ -33,7 +33,6 @@ from generation.models import (
     JobStatus,
     ProviderRequest,
     RequestState,
-    Upload,
     WebhookDelivery,
 )
 from generation.providers import provider_choices
@@ -244,10 +243,15 @@ class JobAdmin(ReadOnlyAdmin):
     def error(self, job: Job) -> str | None:
         return refusal_by_code(job.error_code).type if job.error_code else None
 
-    @admin.display(description="Input image")
+    @admin.display(description="Input images")
     def input_image(self, job: Job) -> SafeString | None:
-        url = media.signed_url(Upload.name_of(job.upload_id)) if job.upload_id else None
-        return link(url, "Image") if url else None
+        uploads = [(job.upload, "Image"), (job.second_upload, "Mask or last keyframe")]
+        available = [
+            (url, text)
+            for upload, text in uploads
+            if upload and (url := media.signed_url(upload.name))
+        ]
+        return links(available) if available else None
 
     @admin.display(description="Result")
     def result(self, job: Job) -> SafeString | None:

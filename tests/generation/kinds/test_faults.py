@@ -52,6 +52,8 @@ TABLE = [
     (kind, outcome, code)
     for kind in BODIES
     for outcome, code in (FAULTS | (IMAGE_FAULTS if KINDS[kind].media == "image" else {})).items()
+    # The model that enlarges has no safety checker.
+    if (kind, outcome) != (ModelKind.UPSCALE, "images_flagged")
 ]
 
 

@@ -1,0 +1,62 @@
+"""Results that are made from a customer's images, which are downloaded as a provider does."""
+
+import io
+import urllib.request
+from functools import lru_cache
+
+from PIL import Image, ImageOps
+
+from sandbox.fake_provider.specs import EditSpec, VideoSpec
+
+TIMEOUT_SECONDS = 10
+MAX_BYTES = 30_000_000
+QUALITY = 95
+# Of an edit over the image, so that both can be recognized.
+EDIT_OPACITY = 0.5
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class UnusableSource(Exception):
+    """An image cannot be downloaded, or does not fit to the others."""
+
+
+@lru_cache(maxsize=16)
+def fetch(url: str) -> Image.Image:
+    """Download an image. Raises UnusableSource."""
+    if not url.startswith(("http://", "https://")):
+        raise UnusableSource("not a URL")
+    try:
+        with _opener.open(url, timeout=TIMEOUT_SECONDS) as response:
+            image = Image.open(io.BytesIO(response.read(MAX_BYTES)))
+            image.load()
+    except (OSError, ValueError) as error:
+        raise UnusableSource(str(error)) from error
+    return image
+
+
+def edit(spec: EditSpec, layer: Image.Image) -> Image.Image:
+    """The image of `spec`, changed. `layer` is the new content, of any size."""
+    source = fetch(spec.image_url).convert("RGB")
+    if spec.mask_url:
+        mask = fetch(spec.mask_url)
+        if mask.size != source.size:
+            raise UnusableSource("the mask has another size than the image")
+        return Image.composite(layer.resize(source.size), source, mask.convert("L"))
+    if spec.short_side:
+        scale = spec.short_side / min(source.size)
+        return source.resize((round(source.width * scale), round(source.height * scale)))
+    if spec.ratio:
+        width, height = spec.ratio
+        long_side = max(source.size)
+        size = (long_side * width // max(spec.ratio), long_side * height // max(spec.ratio))
+        source = ImageOps.fit(source, size)
+    return Image.blend(source, layer.resize(source.size), EDIT_OPACITY)
+
+
+def keyframes(spec: VideoSpec) -> tuple[Image.Image, Image.Image]:
+    """The first and the last frame, in the size of the video."""
+    size = (spec.width, spec.height)
+    first, last = (
+        ImageOps.fit(fetch(url).convert("RGB"), size) for url in (spec.first_url, spec.last_url)
+    )
+    return first, last

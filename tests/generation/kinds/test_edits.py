@@ -1,0 +1,258 @@
+"""Kinds that are made from a customer's images: edits, masks, enlargements, keyframes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from uuid import uuid4
+
+import av
+import pytest
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.utils import timezone
+from PIL import Image, ImageChops, ImageStat
+
+from credits.ledger_check import find_discrepancies
+from generation import cleanup
+from generation.models import Job, ModelKind, ProviderRequest, Upload
+from tests.generation.kinds.orders import BODIES, SIZE, left_half, masked, order, sources
+from tests.generation.kinds.test_images import download, input_of
+from tests.helpers import pictures
+from tests.helpers.job_driver import assert_completed
+from tests.helpers.phone import assert_refused
+
+LEFT, RIGHT = (0, 0, SIZE[0] // 2 - 4, SIZE[1]), (SIZE[0] // 2 + 4, 0, *SIZE)
+
+
+def made(phone: Any, job: Job) -> Image.Image:
+    assert_completed(job)
+    [image] = phone.get(f"generate/{job.id}").json()["images"]
+    downloaded = download(image["image_url"])
+    assert downloaded.size == (image["width"], image["height"])
+    return downloaded
+
+
+def difference(one: Image.Image, other: Image.Image, box: tuple[int, ...]) -> float:
+    """The mean difference of the two in this box, of 255."""
+    found = ImageChops.difference(one.convert("RGB").crop(box), other.convert("RGB").crop(box))
+    return sum(ImageStat.Stat(found).mean) / 3
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_the_price_is_the_quoted_one_and_the_media_are_of_the_kind(
+    guest, instant_provider, life, kind
+):
+    before = guest.balance()
+    body = {"prompt": "A cat"} | BODIES[kind] | sources(guest, kind)
+    quoted = guest.post("quote-video", body).json()
+    job = order(guest, kind)
+
+    life.run_until_done(job)
+
+    assert_completed(job)
+    assert quoted["credits"] == job.credits == before - guest.balance()
+    [listed] = guest.get("get-jobs", kind=kind).json()["jobs"]
+    assert (listed["kind"], "images" in listed) == (kind, job.media_kind == "image")
+    assert job.queue == ("medium" if job.media_kind == "image" else "low")
+    assert find_discrepancies() == []
+
+
+def test_an_edit_has_the_size_of_its_image(guest, instant_provider, life):
+    job = order(guest, ModelKind.IMAGE_EDIT)
+    life.run_until_done(job)
+
+    image = made(guest, job)
+    assert image.size == SIZE
+    assert difference(image, pictures.two_halves(SIZE), (0, 0, *SIZE)) > 20
+    # "auto" is the image's own shape, which this model has without a ratio.
+    assert job.settings["aspect_ratio"] == "auto"
+    assert "aspect_ratio" not in input_of(instant_provider)
+
+
+def test_an_edit_may_have_another_ratio(guest, instant_provider, life):
+    job = order(guest, ModelKind.IMAGE_EDIT, settings={"aspect_ratio": "1:1"})
+    life.run_until_done(job)
+
+    assert made(guest, job).size == (320, 320)
+
+
+def test_only_the_white_part_of_the_mask_changes(guest, instant_provider, life):
+    job = order(guest, ModelKind.INPAINT)
+    life.run_until_done(job)
+
+    image, before = made(guest, job), pictures.two_halves(SIZE)
+    assert image.size == SIZE
+    assert difference(image, before, LEFT) > 40
+    assert difference(image, before, RIGHT) < 5
+
+
+@pytest.mark.parametrize(("resolution", "credits"), [("1080p", 1), ("2160p", 3)])
+def test_an_image_is_enlarged_without_a_prompt(guest, instant_provider, life, resolution, credits):
+    asked = {"prompt": None, "settings": {"resolution": resolution}}
+    job = order(guest, ModelKind.UPSCALE, **asked)
+    life.run_until_done(job)
+
+    image = made(guest, job)
+    assert min(image.size) == int(resolution.removesuffix("p"))
+    assert difference(image.resize(SIZE), pictures.two_halves(SIZE), RIGHT) < 5
+    assert (job.credits, job.prompt) == (credits, "")
+
+
+def test_keyframes_are_the_first_and_the_last_frame(guest, instant_provider, life):
+    job = order(guest, ModelKind.KEYFRAMES_TO_VIDEO)
+    life.run_until_done(job)
+
+    assert_completed(job)
+    url = guest.get(f"generate/{job.id}").json()["video_url"]
+    content = b"".join(Client().get(url).streaming_content)
+    with av.open(io.BytesIO(content)) as film:
+        frames = [frame.to_image() for frame in film.decode(video=0)]
+    assert difference(frames[0], pictures.two_halves(frames[0].size), RIGHT) < 12
+    green = Image.new("RGB", frames[-1].size, (0, 200, 0))
+    assert difference(frames[-1], green, (0, 0, *SIZE)) < 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (ModelKind.IMAGE_EDIT, "upload_id"),
+        (ModelKind.UPSCALE, "upload_id"),
+        (ModelKind.INPAINT, "mask_upload_id"),
+        (ModelKind.KEYFRAMES_TO_VIDEO, "last_upload_id"),
+    ],
+)
+def test_a_missing_or_foreign_image_is_refused(phone, new_guest, kind, field):
+    body = {"prompt": "A cat"} | BODIES[kind] | sources(phone, kind)
+    name = "image_url" if field == "upload_id" else field
+    stranger = new_guest()
+    theirs = pictures.uploaded(stranger)["upload_id"]
+    before = phone.balance()
+
+    missing = phone.generate(**{**body, field: None})
+    assert list(assert_refused(missing, 400, "ERR_4008")["fields"]) == [name]
+    for upload_id in (theirs, str(uuid4())):
+        assert_refused(phone.generate(**{**body, field: upload_id}), 404, "ERR_4007")
+        assert_refused(phone.post("quote-video", {**body, field: upload_id}), 404, "ERR_4007")
+    assert phone.balance() == before
+    assert phone.post("quote-video", body).status_code == 200
+
+
+def test_a_mask_is_good_for_its_image_alone(phone):
+    body = {"prompt": "A cat"} | BODIES[ModelKind.INPAINT] | sources(phone, ModelKind.INPAINT)
+    other = pictures.uploaded(phone)["upload_id"]
+
+    for changes, field in (
+        ({"upload_id": other}, "mask_upload_id"),
+        ({"mask_upload_id": other}, "mask_upload_id"),
+        ({"upload_id": body["mask_upload_id"]}, "upload_id"),
+    ):
+        answer = phone.generate(**{**body, **changes})
+        assert field in assert_refused(answer, 400, "ERR_4008")["fields"]
+    assert phone.generate(**body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        left_half(),
+        left_half((640, 360)),
+        left_half(mode="RGBA"),
+        left_half(mode="1"),
+        left_half(mode="LA"),
+    ],
+    ids=["grey", "larger", "transparent", "two colours", "grey and transparent"],
+)
+def test_a_mask_is_stored_as_black_and_white_of_the_images_size(phone, mask):
+    halves = pictures.saved(pictures.two_halves(SIZE), "JPEG")
+    image_id = pictures.uploaded(phone, halves)["upload_id"]
+
+    answer = masked(phone, image_id, pictures.saved(mask, "PNG"))
+
+    assert answer.status_code == 201, answer.content
+    upload = Upload.objects.get(id=answer.json()["upload_id"])
+    with default_storage.open(upload.name) as file:
+        stored = Image.open(io.BytesIO(file.read()))
+    assert (stored.format, stored.mode, stored.size) == ("PNG", "L", SIZE)
+    assert stored.getpixel((10, 10)) == 255
+    assert stored.getpixel((SIZE[0] - 10, 10)) == 0
+    assert {value for _, value in stored.getcolors()} == {0, 255}
+
+
+def test_a_mask_follows_the_rotation_of_the_image(phone):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = pictures.saved(pictures.two_halves(SIZE), "JPEG", exif=exif)
+    image_id = pictures.uploaded(phone, turned)["upload_id"]
+
+    upright = masked(phone, image_id, pictures.saved(left_half((180, 320)), "PNG"))
+    lying = masked(phone, image_id)
+
+    assert (upright.json()["width"], upright.json()["height"]) == (180, 320)
+    assert_refused(lying, 400, "ERR_4017")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pictures.saved(Image.new("L", SIZE, 0), "PNG"),
+        pictures.saved(left_half((200, 180)), "PNG"),
+        b"no mask",
+    ],
+    ids=["black", "other shape", "nonsense"],
+)
+def test_a_mask_that_cannot_be_used_is_refused(phone, content):
+    halves = pictures.saved(pictures.two_halves(SIZE), "JPEG")
+    image_id = pictures.uploaded(phone, halves)["upload_id"]
+
+    assert_refused(masked(phone, image_id, content), 400, "ERR_4017")
+    assert masked(phone, image_id).status_code == 201
+
+
+def test_a_mask_of_anothers_image_is_refused(phone, new_guest):
+    theirs = pictures.uploaded(new_guest())["upload_id"]
+
+    assert_refused(masked(phone, theirs), 404, "ERR_4007")
+    assert_refused(masked(phone, uuid4()), 404, "ERR_4007")
+    assert_refused(masked(phone, "nonsense"), 400, "ERR_4008")
+
+
+def test_both_images_of_a_job_stay_as_long_as_the_job(guest, instant_provider, life):
+    job = order(guest, ModelKind.INPAINT)
+    life.run_until_done(job)
+    names = [Upload.objects.get(id=id_).name for id_ in (job.upload_id, job.second_upload_id)]
+    later = timezone.now() + (job.upload.expires_at - job.created_at) * 2
+
+    cleanup.delete_due_files(now=later)
+    assert all(map(default_storage.exists, names))
+    assert guest.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
+    cleanup.delete_due_files(now=later)
+    cleanup.delete_due_files(now=later)
+
+    assert not any(map(default_storage.exists, names))
+
+
+def test_a_deleted_account_leaves_no_mask(guest):
+    job = order(guest, ModelKind.INPAINT)
+    names = [Upload.objects.get(id=id_).name for id_ in (job.upload_id, job.second_upload_id)]
+
+    assert guest.post("delete-account").status_code == 200
+    cleanup.delete_due_files(now=timezone.now())
+
+    assert not any(map(default_storage.exists, names))
+    job.refresh_from_db()
+    assert (job.upload_id, job.second_upload_id) == (None, None)
+
+
+def test_a_failed_job_with_two_images_is_ordered_again(guest, instant_provider, life):
+    instant_provider.provider(outcome="error", times=1)
+    job = order(guest, ModelKind.INPAINT)
+    life.run_until_done(job)
+
+    answer = guest.post("retry-video-job", {"job_id": str(job.id)}, Idempotency_Key=str(uuid4()))
+    again = Job.objects.get(id=answer.json()["job_id"])
+    life.run_until_done(again)
+
+    assert again.second_upload_id == job.second_upload_id
+    assert made(guest, again).size == SIZE
+    assert ProviderRequest.objects.filter(job=again).count() == 1
