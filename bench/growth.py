@@ -54,7 +54,7 @@ PERIOD = timedelta(days=60)
 WAITING_JOBS = 200
 # Numbers of these jobs; the others are numbered from 0.
 FIRST_WAITING = 10**12
-REPEATS, LONGEST_SECONDS = 15, 4.0
+REPEATS, LONGEST_SECONDS = 60, 3.0
 # After so many calls a statement is prepared and its plan is settled.
 WARM_UPS = 10
 CREDITS = 1_000_000
