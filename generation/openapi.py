@@ -40,7 +40,7 @@ from generation.serializers import (
 )
 from generation.uploads import api as uploads_api
 from generation.uploads.responses import DirectIdBody, DirectUploadAnswer, UploadAnswer
-from generation.video_files.ai_mark import TRAINED_ALGORITHMIC_MEDIA
+from generation.video_files.media_info import SourceType
 from rendio.common.errors import (
     Forbidden,
     InvalidInput,
@@ -375,7 +375,7 @@ OPERATIONS: Operations = {
         response_example={
             "job_id": JOB,
             "ai_generated": True,
-            "digital_source_type": TRAINED_ALGORITHMIC_MEDIA,
+            "digital_source_type": SourceType.GENERATED,
             "model_name": "Sora 2",
             "kind": "text-to-video",
             "provider": "fal",

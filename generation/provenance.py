@@ -17,7 +17,6 @@ from generation.models import (
     ProviderRoute,
     RequestState,
 )
-from generation.video_files.ai_mark import TRAINED_ALGORITHMIC_MEDIA
 from rendio.common.times import iso
 
 AI_GENERATED_HELP = "Always true: a model makes every file. Show it where users publish files."
@@ -54,7 +53,7 @@ def provenance_answer(job: Job) -> dict[str, Any]:
     return {
         "job_id": job.id,
         "ai_generated": True,
-        "digital_source_type": TRAINED_ALGORITHMIC_MEDIA,
+        "digital_source_type": job.source_type,
         "model_name": model.name if model else None,
         **({"kind": model.kind} if model else {}),
         "provider": request.provider if request else None,

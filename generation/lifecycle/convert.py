@@ -98,7 +98,12 @@ def _convert_and_store(item: _Item) -> _Converted | _Failed:
             why = f"still to {change.value}: {report.video}"
             return _Failed(FailureReason.UNUSABLE, "film_not_converted", why, is_final=True)
         ai_mark.append_mark(video)
-        signing.sign_files(folder, [video.name, report.thumbnail], original=original)
+        signing.sign_files(
+            folder,
+            [video.name, report.thumbnail],
+            original=original,
+            source_type=report.source_type,
+        )
         try:
             return _Converted(
                 StoredMedia(

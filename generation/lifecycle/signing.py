@@ -8,14 +8,20 @@ import structlog
 from django.conf import settings
 
 from generation.video_files import process
-from generation.video_files.media_info import UnusableFile
+from generation.video_files.media_info import SourceType, UnusableFile
 from generation.video_files.process import ProcessFailed
 from rendio.common.observability import metrics
 
 logger = structlog.get_logger(__name__)
 
 
-def sign_files(folder: Path, names: list[str], *, original: Path) -> None:
+def sign_files(
+    folder: Path,
+    names: list[str],
+    *,
+    original: Path,
+    source_type: SourceType,
+) -> None:
     """Sign these files of `folder`, if a certificate is configured. `original` is the provider's.
 
     A failure delays no delivery: the files have the AI mark without it. It is counted and logged.
@@ -23,7 +29,7 @@ def sign_files(folder: Path, names: list[str], *, original: Path) -> None:
     if settings.C2PA_SIGNER is None:
         return
     try:
-        process.sign(original, folder, names, signer=settings.C2PA_SIGNER)
+        process.sign(original, folder, names, source_type=source_type, signer=settings.C2PA_SIGNER)
         outcome = "signed"
     except (UnusableFile, ProcessFailed) as error:
         logger.warning("content_credentials_failed", problem=str(error))

@@ -38,7 +38,7 @@ from generation.providers import get_provider
 from generation.providers.base import Failed, FailureReason, Handle, Media, Running, Unknown
 from generation.providers.parsing import parse_json_object
 from generation.video_files import ai_mark, mp4_boxes, playability, process
-from generation.video_files.media_info import MediaInfo, SupplierMark, UnusableFile
+from generation.video_files.media_info import MediaInfo, SourceType, SupplierMark, UnusableFile
 from generation.video_files.playability import RequiredChange
 from generation.video_files.process import ProcessFailed
 from rendio.common.background.due_work import due_batch
@@ -158,7 +158,13 @@ def _fetch_and_store(
         for number, url in enumerate(_ordered_urls(job, result)):
             folder = scratch / str(number)
             folder.mkdir()
-            fetched = _download(url, result, folder, allowed_hosts=provider.media_hosts)
+            fetched = _download(
+                url,
+                result,
+                folder,
+                allowed_hosts=provider.media_hosts,
+                source_type=job.source_type,
+            )
             if isinstance(fetched, MediaInfo):
                 files.append((folder, fetched))
             else:
@@ -188,7 +194,12 @@ def _is_final(problem: Failed | Unknown | _Broken | _NotModerated, item: Item) -
 
 
 def _download(
-    url: str, result: Media, folder: Path, *, allowed_hosts: list[str]
+    url: str,
+    result: Media,
+    folder: Path,
+    *,
+    allowed_hosts: list[str],
+    source_type: SourceType,
 ) -> MediaInfo | Failed | Unknown | _Broken | _NotModerated:
     """Download the file to `folder` as DOWNLOAD_NAME, probe and moderate it."""
     path = folder / DOWNLOAD_NAME
@@ -207,7 +218,9 @@ def _download(
         if answer.status != 200:
             return _Broken(f"status {answer.status}")
         count = settings.MODERATION_OUTPUT_FRAMES if screening.is_enabled() else 0
-        report = process.probe(path, folder, kind=result.kind, frame_count=count)
+        report = process.probe(
+            path, folder, kind=result.kind, frame_count=count, source_type=source_type
+        )
         return _moderate(report, folder, result) or report
     except http.NotSent as error:
         return Unknown(str(error))
@@ -273,7 +286,10 @@ def _sign(folder: Path, report: MediaInfo, name: str, *, original: Path) -> None
     """Sign the thumbnail, and the file unless its supplier has signed it."""
     is_suppliers = report.supplier_mark == SupplierMark.CREDENTIALS
     signing.sign_files(
-        folder, [report.thumbnail, *([] if is_suppliers else [name])], original=original
+        folder,
+        [report.thumbnail, *([] if is_suppliers else [name])],
+        original=original,
+        source_type=report.source_type,
     )
 
 

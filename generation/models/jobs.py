@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from generation.models.catalogue import GenerationModel
 from generation.models.files import Upload
+from generation.video_files.media_info import SourceType
 from rendio.common.ids import uuid7
 from rendio.common.querysets import OwnedQuerySet
 
@@ -269,6 +270,13 @@ class Job(models.Model):
     @property
     def media_kind(self) -> Literal["video", "image"]:
         return media_kind(self.queue)
+
+    @property
+    def source_type(self) -> SourceType:
+        """IPTC's term for the result. An image made of a user's image is an edit; the frames of a
+        video are all new."""
+        is_edit = self.media_kind == "image" and self.upload_id is not None
+        return SourceType.EDITED if is_edit else SourceType.GENERATED
 
     @property
     def credits_refunded(self) -> int:

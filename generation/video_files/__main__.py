@@ -16,6 +16,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from generation.video_files.media_info import SourceType
+
 CONVERTING_NICENESS = 10
 
 
@@ -26,6 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kind", choices=["video", "image"], default="video")
     parser.add_argument("--frames", type=int, default=0)
+    parser.add_argument("--source-type", type=SourceType, default=SourceType.GENERATED)
     parser.add_argument("--names", nargs="+", default=[])
     parser.add_argument("--algorithm", default="")
     parser.add_argument("--seconds", type=int, required=True)
@@ -66,6 +69,7 @@ def _run_command(arguments: argparse.Namespace) -> dict[str, Any]:
                 arguments.names,
                 certificates=os.environ[CERTIFICATES],
                 private_key=os.environ[PRIVATE_KEY],
+                source_type=arguments.source_type,
                 algorithm=arguments.algorithm,
             )
             return {"report": None}
@@ -73,7 +77,11 @@ def _run_command(arguments: argparse.Namespace) -> dict[str, Any]:
             convert(arguments.path, arguments.folder / "converted.mp4")
             return {"report": None}
         report = probe(
-            arguments.path, arguments.folder, kind=arguments.kind, frame_count=arguments.frames
+            arguments.path,
+            arguments.folder,
+            kind=arguments.kind,
+            frame_count=arguments.frames,
+            source_type=arguments.source_type,
         )
         return {"report": report.as_json()}
     except UnusableFile as error:

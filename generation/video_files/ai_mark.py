@@ -15,17 +15,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from generation.video_files import mp4_boxes
-from generation.video_files.media_info import SupplierMark
+from generation.video_files.media_info import SourceType, SupplierMark
 
-TRAINED_ALGORITHMIC_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 # The identifier of `xpacket` is the same in all files (XMP, part 1, 7.3.2).
-XMP_PACKET = f"""\
+XMP_PACKET = """\
 <?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
   <rdf:Description rdf:about=""
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
-   <Iptc4xmpExt:DigitalSourceType>{TRAINED_ALGORITHMIC_MEDIA}</Iptc4xmpExt:DigitalSourceType>
+   <Iptc4xmpExt:DigitalSourceType>%s</Iptc4xmpExt:DigitalSourceType>
   </rdf:Description>
  </rdf:RDF>
 </x:xmpmeta>
@@ -36,22 +35,25 @@ C2PA_LABEL = b"c2pa"
 OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 
 
-def save_image(image: Image.Image, path: Path, *, image_format: str, quality: int) -> None:
+def save_image(
+    image: Image.Image, path: Path, *, image_format: str, quality: int, source_type: SourceType
+) -> None:
     """Save as JPEG, PNG or WebP with our mark and without any other metadata.
 
     `quality` does not apply to PNG.
     """
+    packet = XMP_PACKET % source_type
     if image_format == "PNG":
         text = PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", XMP_PACKET)
+        text.add_itxt("XML:com.adobe.xmp", packet)
         image.save(path, "PNG", pnginfo=text)
     else:
-        image.save(path, image_format, quality=quality, xmp=XMP_PACKET.encode())
+        image.save(path, image_format, quality=quality, xmp=packet.encode())
 
 
 def append_mark(path: Path) -> None:
     """Append our mark to an MP4 file that `can_append_mark`. The other bytes stay as they are."""
-    mp4_boxes.append_xmp(path, XMP_PACKET.encode())
+    mp4_boxes.append_xmp(path, (XMP_PACKET % SourceType.GENERATED).encode())
 
 
 def can_append_mark(path: Path) -> bool:
@@ -68,7 +70,7 @@ def read_image_mark(path: Path) -> SupplierMark:
 def read_video_mark(path: Path) -> SupplierMark:
     if has_credentials(path):
         return SupplierMark.CREDENTIALS
-    if TRAINED_ALGORITHMIC_MEDIA.encode() in mp4_boxes.read_xmp(path):
+    if SourceType.GENERATED.encode() in mp4_boxes.read_xmp(path):
         return SupplierMark.XMP
     return SupplierMark.NONE
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from generation.video_files.ai_mark import OFFLINE, has_credentials
+from generation.video_files.media_info import SourceType
 from generation.video_files.mp4_boxes import QUICKTIME
 
 # Environment variables of the process.
@@ -33,11 +34,12 @@ def sign(
     certificates: str,
     private_key: str,
     algorithm: str,
+    source_type: SourceType,
 ) -> None:
     """Replace the files of these names in `folder` by signed ones, all of them or none.
 
     A file made from an `original` with valid credentials names the original as its parent, and the
-    supplier's manifest is kept within ours. Any other file is stated to be made by AI.
+    supplier's manifest is kept within ours. Any other file is stated to be of `source_type`.
     """
     from c2pa import C2paSignerInfo, Signer
 
@@ -45,12 +47,12 @@ def sign(
     info = C2paSignerInfo(algorithm, certificates.encode(), private_key.encode(), None)
     with Signer.from_info(info) as signer:
         for name in names:
-            _sign_file(folder / name, original if is_derived else None, signer)
+            _sign_file(folder / name, original if is_derived else None, signer, source_type)
     for name in names:
         _signed(folder / name).replace(folder / name)
 
 
-def _sign_file(path: Path, parent: Path | None, signer: Any) -> None:
+def _sign_file(path: Path, parent: Path | None, signer: Any, source_type: SourceType) -> None:
     from c2pa import Builder, C2paBuilderIntent, C2paDigitalSourceType, Context
 
     manifest: dict[str, Any] = {**GENERATOR, "format": MEDIA_TYPES[path.suffix]}
@@ -67,9 +69,11 @@ def _sign_file(path: Path, parent: Path | None, signer: Any) -> None:
                 media_type = _media_type(content)
                 builder.add_ingredient({"relationship": "parentOf"}, media_type, content)
         else:
-            builder.set_intent(
-                C2paBuilderIntent.CREATE, C2paDigitalSourceType.TRAINED_ALGORITHMIC_MEDIA
-            )
+            kinds = {
+                SourceType.GENERATED: C2paDigitalSourceType.TRAINED_ALGORITHMIC_MEDIA,
+                SourceType.EDITED: C2paDigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA,
+            }
+            builder.set_intent(C2paBuilderIntent.CREATE, kinds[source_type])
         builder.sign(signer, MEDIA_TYPES[path.suffix], source, target)
 
 

@@ -11,6 +11,14 @@ class UnusableFile(Exception):
     """The file cannot be shown, and not be converted to one that can."""
 
 
+class SourceType(StrEnum):
+    """IPTC's digital source types of what models make."""
+
+    GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    # A user's image, changed.
+    EDITED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+
 class SupplierMark(StrEnum):
     """How a provider's file itself says that AI made it."""
 
@@ -38,6 +46,7 @@ class MediaInfo:
     container: str  # "mp4", "mov", "matroska", or "image"
     video: VideoInfo | None = None
     audio_codec: str = ""  # "" without an audio stream
+    source_type: SourceType = SourceType.GENERATED
     supplier_mark: SupplierMark = SupplierMark.NONE
     # Whether our mark can be appended to the video.
     can_append_mark: bool = True
@@ -55,5 +64,10 @@ class MediaInfo:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> MediaInfo:
-        video, mark = data.pop("video"), SupplierMark(data.pop("supplier_mark"))
-        return cls(**data, video=VideoInfo(**video) if video else None, supplier_mark=mark)
+        video = data["video"]
+        typed = {
+            "source_type": SourceType(data["source_type"]),
+            "supplier_mark": SupplierMark(data["supplier_mark"]),
+            "video": VideoInfo(**video) if video else None,
+        }
+        return cls(**data | typed)

@@ -17,7 +17,13 @@ from PIL import Image, ImageOps
 
 from generation.images import TooManyPixels, flatten, is_transparent, open_image
 from generation.video_files import ai_mark
-from generation.video_files.media_info import MediaInfo, SupplierMark, UnusableFile, VideoInfo
+from generation.video_files.media_info import (
+    MediaInfo,
+    SourceType,
+    SupplierMark,
+    UnusableFile,
+    VideoInfo,
+)
 from generation.video_files.mp4_boxes import QUICKTIME
 
 IMAGE_QUALITY, SMALL_QUALITY = 92, 82
@@ -29,7 +35,14 @@ EBML = b"\x1a\x45\xdf\xa3"
 THUMBNAIL_NAME = "thumbnail.jpg"
 
 
-def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo:
+def probe(
+    path: Path,
+    folder: Path,
+    *,
+    kind: str,
+    frame_count: int,
+    source_type: SourceType = SourceType.GENERATED,
+) -> MediaInfo:
     """Read a file completely. Writes into `folder`: a thumbnail, up to `frame_count` JPEGs for
     moderation, and an image as it is to be stored. All have the AI mark.
 
@@ -38,11 +51,11 @@ def probe(path: Path, folder: Path, *, kind: str, frame_count: int) -> MediaInfo
     return (
         _probe_video(path, folder, frame_count)
         if kind == "video"
-        else _probe_image(path, folder, frame_count)
+        else _probe_image(path, folder, frame_count, source_type)
     )
 
 
-def _probe_image(path: Path, folder: Path, frame_count: int) -> MediaInfo:
+def _probe_image(path: Path, folder: Path, frame_count: int, source_type: SourceType) -> MediaInfo:
     try:
         with open_image(path, formats=tuple(EXTENSIONS), max_pixels=MAX_PIXELS) as image:
             image_format = image.format or ""
@@ -54,13 +67,16 @@ def _probe_image(path: Path, folder: Path, frame_count: int) -> MediaInfo:
         name = f"image.{EXTENSIONS[image_format]}"
         shutil.copyfile(path, folder / name)
     else:
-        name = _reencode(upright, folder, image_format)
+        name = _reencode(upright, folder, image_format, source_type)
     samples = (
-        [_save_small_jpeg(upright, folder / "0.jpg", MODERATION_PIXELS)] if frame_count else []
+        [_save_small_jpeg(upright, folder / "0.jpg", MODERATION_PIXELS, source_type)]
+        if frame_count
+        else []
     )
-    thumbnail = _save_thumbnail(upright, folder)
+    thumbnail = _save_thumbnail(upright, folder, source_type)
     return MediaInfo(
         "image",
+        source_type=source_type,
         supplier_mark=mark,
         image=name,
         thumbnail=thumbnail,
@@ -70,7 +86,7 @@ def _probe_image(path: Path, folder: Path, frame_count: int) -> MediaInfo:
     )
 
 
-def _reencode(image: Image.Image, folder: Path, image_format: str) -> str:
+def _reencode(image: Image.Image, folder: Path, image_format: str, source_type: SourceType) -> str:
     """Save without the provider's metadata: as a JPEG, or in its own format if it is
     transparent. Returns the file's name."""
     if is_transparent(image):
@@ -78,7 +94,13 @@ def _reencode(image: Image.Image, folder: Path, image_format: str) -> str:
     else:
         kept, kept_format = image.convert("RGB"), "JPEG"
     name = f"image.{EXTENSIONS[kept_format]}"
-    ai_mark.save_image(kept, folder / name, image_format=kept_format, quality=IMAGE_QUALITY)
+    ai_mark.save_image(
+        kept,
+        folder / name,
+        image_format=kept_format,
+        quality=IMAGE_QUALITY,
+        source_type=source_type,
+    )
     return name
 
 
@@ -205,14 +227,27 @@ def _sample_frames(path: Path, count: int) -> Iterator[Image.Image]:
                 wanted = [at for at in wanted if at > frame.pts]
 
 
-def _save_thumbnail(image: Image.Image, folder: Path) -> str:
-    return _save_small_jpeg(image, folder / THUMBNAIL_NAME, THUMBNAIL_PIXELS)
+def _save_thumbnail(
+    image: Image.Image, folder: Path, source_type: SourceType = SourceType.GENERATED
+) -> str:
+    return _save_small_jpeg(image, folder / THUMBNAIL_NAME, THUMBNAIL_PIXELS, source_type)
 
 
-def _save_small_jpeg(image: Image.Image, path: Path, longest_side: int) -> str:
+def _save_small_jpeg(
+    image: Image.Image,
+    path: Path,
+    longest_side: int,
+    source_type: SourceType = SourceType.GENERATED,
+) -> str:
     small = image.copy()
     small.thumbnail((longest_side, longest_side))
-    ai_mark.save_image(_to_rgb(small), path, image_format="JPEG", quality=SMALL_QUALITY)
+    ai_mark.save_image(
+        _to_rgb(small),
+        path,
+        image_format="JPEG",
+        quality=SMALL_QUALITY,
+        source_type=source_type,
+    )
     return path.name
 
 

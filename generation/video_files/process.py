@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from generation.video_files.credentials import CERTIFICATES, PRIVATE_KEY
-from generation.video_files.media_info import MediaInfo, UnusableFile
+from generation.video_files.media_info import MediaInfo, SourceType, UnusableFile
 from rendio.common.signing_identity import SigningIdentity
 
 PROBE_TIMEOUT_SECONDS, SIGN_TIMEOUT_SECONDS = 60, 60
@@ -30,7 +30,14 @@ class ProcessFailed(Exception):
     """The process was killed or ran out of time. The file itself may be fine."""
 
 
-def probe(path: Path, folder: Path, *, kind: str, frame_count: int = 0) -> MediaInfo:
+def probe(
+    path: Path,
+    folder: Path,
+    *,
+    kind: str,
+    frame_count: int = 0,
+    source_type: SourceType = SourceType.GENERATED,
+) -> MediaInfo:
     """Probe the file at `path` and write JPEGs into `folder`. `kind` is "video" or "image".
 
     Raises UnusableFile, ProcessFailed.
@@ -43,6 +50,8 @@ def probe(path: Path, folder: Path, *, kind: str, frame_count: int = 0) -> Media
         kind,
         "--frames",
         str(frame_count),
+        "--source-type",
+        source_type.value,
         seconds=PROBE_TIMEOUT_SECONDS,
     )
     return MediaInfo.from_json(output["report"])
@@ -57,7 +66,14 @@ def convert(path: Path, folder: Path) -> Path:
     return folder / CONVERTED_NAME
 
 
-def sign(original: Path, folder: Path, names: Sequence[str], *, signer: SigningIdentity) -> None:
+def sign(
+    original: Path,
+    folder: Path,
+    names: Sequence[str],
+    *,
+    source_type: SourceType,
+    signer: SigningIdentity,
+) -> None:
     """Replace the files of these names in `folder` by ones with our Content Credentials.
 
     `original` is the provider's file. The process gets our private key, and runs no decoder.
@@ -69,6 +85,8 @@ def sign(original: Path, folder: Path, names: Sequence[str], *, signer: SigningI
         folder,
         "--names",
         *names,
+        "--source-type",
+        source_type.value,
         "--algorithm",
         signer.algorithm,
         seconds=SIGN_TIMEOUT_SECONDS,

@@ -16,9 +16,11 @@ from PIL import Image, ImageChops, ImageStat
 from credits.ledger_check import find_discrepancies
 from generation import cleanup
 from generation.models import Job, ModelKind, ProviderRequest, Upload
+from rendio.common.signing_identity import parse
 from tests.generation.kinds.orders import BODIES, SIZE, left_half, masked, order, sources
 from tests.generation.kinds.test_images import download, input_of
 from tests.helpers import pictures
+from tests.helpers.content_credentials import active_manifest, certificate_and_key
 from tests.helpers.job_driver import assert_completed
 from tests.helpers.phone import assert_refused
 
@@ -256,3 +258,34 @@ def test_a_failed_job_with_two_images_is_ordered_again(guest, instant_provider, 
     assert again.second_upload_id == job.second_upload_id
     assert made(guest, again).size == SIZE
     assert ProviderRequest.objects.filter(job=again).count() == 1
+
+
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+IMAGES_OF_IMAGES = [ModelKind.IMAGE_EDIT, ModelKind.INPAINT, ModelKind.UPSCALE]
+
+
+@pytest.mark.parametrize("kind", IMAGES_OF_IMAGES)
+def test_a_changed_image_is_marked_as_a_composite(guest, instant_provider, life, settings, kind):
+    settings.C2PA_SIGNER = parse(*certificate_and_key("Rendio's owner"))
+    job = order(guest, kind)
+    life.run_until_done(job)
+
+    answer = guest.get(f"generate/{job.id}").json()
+
+    assert answer["ai_generated"] is True
+    [image] = answer["images"]
+    for url in (image["image_url"], image["thumbnail_url"]):
+        content = Client().get("/media/" + url.rpartition("/")[2]).getvalue()
+        assert f">{COMPOSITE}<" in Image.open(io.BytesIO(content)).info["xmp"].decode()
+        [action] = active_manifest(content)["assertions"][0]["data"]["actions"]
+        assert action["digitalSourceType"] == COMPOSITE
+    assert guest.get(f"provenance/{job.id}").json()["digital_source_type"] == COMPOSITE
+
+
+@pytest.mark.parametrize("kind", sorted(set(BODIES) - set(IMAGES_OF_IMAGES)))
+def test_what_is_new_in_every_pixel_is_no_composite(guest, kind):
+    job = order(guest, kind)
+
+    origin = guest.get(f"provenance/{job.id}").json()
+
+    assert origin["digital_source_type"].endswith("/trainedAlgorithmicMedia")

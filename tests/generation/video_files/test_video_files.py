@@ -12,7 +12,7 @@ from PIL import Image
 
 from generation.video_files import mp4_boxes, playability, process
 from generation.video_files.convert import convert as write_anew
-from generation.video_files.media_info import MediaInfo, UnusableFile, VideoInfo
+from generation.video_files.media_info import MediaInfo, SourceType, UnusableFile, VideoInfo
 from generation.video_files.playability import RequiredChange
 from generation.video_files.probe import probe as read
 from generation.video_files.process import ProcessFailed, convert, probe
@@ -314,7 +314,13 @@ def test_a_process_signs_with_our_key(tmp_path):
     (tmp_path / "video.mp4").write_bytes(film())
     signer = parse(*certificate_and_key("Rendio's owner"))
 
-    process.sign(tmp_path / "video.mp4", tmp_path, ["video.mp4"], signer=signer)
+    process.sign(
+        tmp_path / "video.mp4",
+        tmp_path,
+        ["video.mp4"],
+        source_type=SourceType.GENERATED,
+        signer=signer,
+    )
 
     manifest = active_manifest((tmp_path / "video.mp4").read_bytes())
     assert manifest["signature_info"]["issuer"] == "Rendio's owner"
