@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 CALL_ROUNDS, JOB_ROUNDS = 5, 2
 LIMIT_SECONDS = 2
+# Users with a full page of jobs and of history.
+REGULARS = 25
 SIZES, LARGE_SIZE = (10_000, 1_000_000), 10_000_000
 # Jobs of a round by what they count: a submission takes a worker a moment, a video much longer.
 JOB_SHARES = {Outcome.NEVER: 4, Outcome.FAILURE: 1, Outcome.VIDEO: 0.25}
@@ -105,7 +107,7 @@ def _run(
     from bench.report import LEGEND  # not before the settings know these servers
     from bench.world import World
 
-    world = World(users=options.users)
+    world = World(users=options.users, regulars=REGULARS)
     limit.create_tables(users=options.users)
     started.callback(stack.stop)
     _start_provider(stack, provider_port)

@@ -43,7 +43,7 @@ def user_id(number: int) -> UUID:
 class World:
     """The guests, and the requests of their phones."""
 
-    def __init__(self, *, users: int, regulars: int = 25) -> None:
+    def __init__(self, *, users: int, regulars: int = 0) -> None:
         """`regulars` of the users have ordered before, for their lists and history."""
         call_command("migrate", interactive=False, verbosity=0)
         now = timezone.now()
