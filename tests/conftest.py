@@ -167,16 +167,25 @@ def _copy_migrated_database() -> Any:
     real_name = connection.settings_dict["NAME"]
     name = connection.creation._get_test_db_name()
     if not _has_migrated_database():
-        setup_databases(verbosity=0, interactive=False)
-        connections.close_all()
-        _on_server("ALTER DATABASE {} RENAME TO {}", name, pytest_plugin.MIGRATED)
-        pytest_plugin.save_template()
+        with pytest_plugin.template_lock():
+            _make_migrated_database(name)
     connections.close_all()
     _on_server("CREATE DATABASE {} TEMPLATE {}", name, pytest_plugin.MIGRATED)
     connection.settings_dict["NAME"] = name
     # No migration makes these, today's code decides: permissions, and the groups of staff.
     emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
     return [(connection, real_name, True)]
+
+
+def _make_migrated_database(name: str) -> None:
+    """By the migrations, or as another process of this run has made it meanwhile."""
+    connections.close_all()
+    if pytest_plugin.replace_by_template():
+        return
+    setup_databases(verbosity=0, interactive=False)
+    connections.close_all()
+    _on_server("ALTER DATABASE {} RENAME TO {}", name, pytest_plugin.MIGRATED)
+    pytest_plugin.save_template()
 
 
 def _has_migrated_database() -> bool:

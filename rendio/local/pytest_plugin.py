@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from rendio.local import ports
 from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
@@ -111,6 +113,40 @@ def owns_database() -> bool:
     return _own_database is not None
 
 
+@contextmanager
+def template_lock() -> Iterator[None]:
+    """Held by the process that makes the template, while parallel ones wait for its copy."""
+    folder = _template().parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def replace_by_template() -> bool:
+    """Replace this run's cluster, which holds nothing yet, by a copy of the template, under the
+    password that DATABASE_URL has. False if there is no template.
+
+    Restarts PostgreSQL: the caller has closed its connections.
+    """
+    if _own_database is None or not _template().exists():
+        return False
+    data_dir, database = _own_database
+    template = DataDir(_template())
+    database.stop()
+    shutil.rmtree(data_dir.root / "postgres")
+    _copy(template.root / "postgres", data_dir.root / "postgres")
+    copied = PostgreSQL(data_dir, password=template.secrets()["POSTGRES_PASSWORD"], durable=False)
+    copied.port = database.port
+    copied.launch()
+    copied.wait()
+    database.child = copied.child
+    password = sql.Literal(data_dir.secrets()["POSTGRES_PASSWORD"])
+    with psycopg.connect(copied.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER ROLE CURRENT_USER PASSWORD {}").format(password))
+    return True
+
+
 def save_template() -> None:
     """Keep this run's cluster, which has a database MIGRATED, for the runs after it.
 
@@ -129,7 +165,7 @@ def save_template() -> None:
     database.wait()
     for old in template.parent.iterdir():
         # Another run may be writing its template: only finished templates are deleted.
-        if old != template and not old.name.startswith("new-"):
+        if old.is_dir() and old != template and not old.name.startswith("new-"):
             shutil.rmtree(old, ignore_errors=True)
     try:
         unfinished.rename(template)

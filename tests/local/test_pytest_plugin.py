@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from rendio.local import pytest_plugin
-from rendio.local.data_dir import PROJECT
+from rendio.local.data_dir import PROJECT, DataDir
 from rendio.local.pytest_plugin import own_home
+from rendio.local.servers import PostgreSQL
 from tests.helpers.budget import large
 from tests.helpers.wait import wait_for
 from tests.local.conftest import alive, fresh_environment, groups_of
@@ -80,6 +82,26 @@ def test_two_runs_share_nothing_and_the_next_removes_what_a_killed_one_left(tmp_
         assert not Path(first["RENDIO_HOME"]).exists()
         assert home.root.exists()
     assert not home.root.exists()
+
+
+def test_template_that_another_process_made_replaces_the_cluster(tmp_path, monkeypatch):
+    if not pytest_plugin._template().exists():
+        pytest.skip("The servers of this run are not its own.")
+    data_dir = DataDir(tmp_path)
+    data_dir.acquire()
+    database = PostgreSQL(data_dir, password=data_dir.secrets()["POSTGRES_PASSWORD"], durable=False)
+    database.start()
+    monkeypatch.setattr(pytest_plugin, "_own_database", (data_dir, database))
+
+    try:
+        assert pytest_plugin.replace_by_template()
+
+        url = f"{database.url.rpartition('/')[0]}/{pytest_plugin.MIGRATED}"
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT 1 FROM django_migrations LIMIT 1").fetchone()
+    finally:
+        database.stop()
+        data_dir.release()
 
 
 def test_parallel_processes_do_not_share_what_each_test_empties(tmp_path):
