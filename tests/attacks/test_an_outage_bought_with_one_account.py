@@ -159,7 +159,9 @@ def test_without_a_limit_any_amount_may_be_spent(rich, settings):
 
 CAPS = "from django.conf import settings; print(settings.PROVIDER_SPEND_CAPS['day'])"
 CAP = "Decimal('500')"
-OTHERS = f"'replicate': {CAP}, 'runpod': {CAP}, 'modal': {CAP}"
+OTHERS = ", ".join(
+    f"'{provider}': {CAP}" for provider in ("replicate", "runpod", "modal", "openrouter")
+)
 
 
 @pytest.mark.parametrize(

@@ -134,4 +134,5 @@ def test_modified_root_certificate_is_refused(phone, store, settings, tmp_path, 
     settings.APPSTORE_ROOT_CERTIFICATE = ""
 
     assert_refused(deliver(purchase), 500, "ERR_6003")
-    assert [found.id for found in run_checks()] == ["billing.E001"]
+    errors = [found.id for found in run_checks() if not found.is_silenced()]
+    assert errors == ["billing.E001"]

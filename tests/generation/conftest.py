@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from generation.lifecycle import route_timing
+from generation.models import Job, Stage
 from generation.providers import fal_webhooks
 from tests.helpers import shared_stack
 from tests.helpers.job_driver import JobDriver, Running, StubServer, WebhookSigner, grant
@@ -49,13 +50,16 @@ def short_deadlines(settings: Any) -> None:
 
 
 @pytest.fixture
-def guest(committed: None, sandbox: Sandbox) -> Phone:
-    """A committed guest with 100 credits more than the welcome grant."""
+def guest(committed: None, sandbox: Sandbox) -> Iterator[Phone]:
+    """A committed guest with 100 credits more than the welcome grant. All its jobs have to end:
+    other tests would send them."""
     phone = Phone().sign_in_without_apple()
     sandbox.mark_device(phone.device_token)
     assert phone.user_id
     grant(phone.user_id, 100)
-    return phone
+    yield phone
+    unfinished = Job.objects.filter(user_id=phone.user_id).exclude(stage=Stage.DONE)
+    assert not unfinished.exists(), list(unfinished)
 
 
 @pytest.fixture

@@ -324,6 +324,7 @@ def test_the_origin_names_provider_and_model_once_the_files_are_there(
 
 def test_the_origin_is_that_of_the_route_that_delivered(phone, sandbox, life):
     sandbox.provider(queue_seconds=0, run_seconds=0, webhooks=False)
+    sandbox.provider(provider="runway", queue_seconds=0, run_seconds=0)
     sandbox.provider(outcome="error", model="fal-ai/veo3.1")
     job = create_job(phone, model_id=str(VEO))
 

@@ -14,6 +14,8 @@ from django.test import RequestFactory
 
 from generation import media
 from rendio.common.errors import Refusal
+from tests.helpers.job_driver import grant
+from tests.helpers.phone import Phone
 
 
 class _MediaHandler(BaseHTTPRequestHandler):
@@ -33,6 +35,14 @@ class _MediaHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+@pytest.fixture
+def customer(phone: Phone) -> Phone:
+    """A guest with 100 credits more than the welcome grant."""
+    assert phone.user_id
+    grant(phone.user_id, 100)
+    return phone
 
 
 @pytest.fixture(autouse=True)

@@ -43,28 +43,28 @@ def difference(one: Image.Image, other: Image.Image, box: tuple[int, ...]) -> fl
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_the_price_is_the_quoted_one_and_the_media_are_of_the_kind(
-    guest, instant_provider, life, kind
+    customer, instant_provider, life, kind
 ):
-    before = guest.balance()
-    body = {"prompt": "A cat"} | BODIES[kind] | sources(guest, kind)
-    quoted = guest.post("quote-video", body).json()
-    job = order(guest, kind)
+    before = customer.balance()
+    body = {"prompt": "A cat"} | BODIES[kind] | sources(customer, kind)
+    quoted = customer.post("quote-video", body).json()
+    job = order(customer, kind)
 
     life.run_until_done(job)
 
     assert_completed(job)
-    assert quoted["credits"] == job.credits == before - guest.balance()
-    [listed] = guest.get("get-jobs", kind=kind).json()["jobs"]
+    assert quoted["credits"] == job.credits == before - customer.balance()
+    [listed] = customer.get("get-jobs", kind=kind).json()["jobs"]
     assert (listed["kind"], "images" in listed) == (kind, job.media_kind == "image")
     assert job.queue == ("medium" if job.media_kind == "image" else "low")
     assert find_discrepancies() == []
 
 
-def test_an_edit_has_the_size_of_its_image(guest, instant_provider, life):
-    job = order(guest, ModelKind.IMAGE_EDIT)
+def test_an_edit_has_the_size_of_its_image(customer, instant_provider, life):
+    job = order(customer, ModelKind.IMAGE_EDIT)
     life.run_until_done(job)
 
-    image = made(guest, job)
+    image = made(customer, job)
     assert image.size == SIZE
     assert difference(image, pictures.two_halves(SIZE), (0, 0, *SIZE)) > 20
     # "auto" is the image's own shape, which this model has without a ratio.
@@ -72,41 +72,43 @@ def test_an_edit_has_the_size_of_its_image(guest, instant_provider, life):
     assert "aspect_ratio" not in input_of(instant_provider)
 
 
-def test_an_edit_may_have_another_ratio(guest, instant_provider, life):
-    job = order(guest, ModelKind.IMAGE_EDIT, settings={"aspect_ratio": "1:1"})
+def test_an_edit_may_have_another_ratio(customer, instant_provider, life):
+    job = order(customer, ModelKind.IMAGE_EDIT, settings={"aspect_ratio": "1:1"})
     life.run_until_done(job)
 
-    assert made(guest, job).size == (320, 320)
+    assert made(customer, job).size == (320, 320)
 
 
-def test_only_the_white_part_of_the_mask_changes(guest, instant_provider, life):
-    job = order(guest, ModelKind.INPAINT)
+def test_only_the_white_part_of_the_mask_changes(customer, instant_provider, life):
+    job = order(customer, ModelKind.INPAINT)
     life.run_until_done(job)
 
-    image, before = made(guest, job), pictures.two_halves(SIZE)
+    image, before = made(customer, job), pictures.two_halves(SIZE)
     assert image.size == SIZE
     assert difference(image, before, LEFT) > 40
     assert difference(image, before, RIGHT) < 5
 
 
 @pytest.mark.parametrize(("resolution", "credits"), [("1080p", 1), ("2160p", 3)])
-def test_an_image_is_enlarged_without_a_prompt(guest, instant_provider, life, resolution, credits):
+def test_an_image_is_enlarged_without_a_prompt(
+    customer, instant_provider, life, resolution, credits
+):
     asked = {"prompt": None, "settings": {"resolution": resolution}}
-    job = order(guest, ModelKind.UPSCALE, **asked)
+    job = order(customer, ModelKind.UPSCALE, **asked)
     life.run_until_done(job)
 
-    image = made(guest, job)
+    image = made(customer, job)
     assert min(image.size) == int(resolution.removesuffix("p"))
     assert difference(image.resize(SIZE), pictures.two_halves(SIZE), RIGHT) < 5
     assert (job.credits, job.prompt) == (credits, "")
 
 
-def test_keyframes_are_the_first_and_the_last_frame(guest, instant_provider, life):
-    job = order(guest, ModelKind.KEYFRAMES_TO_VIDEO)
+def test_keyframes_are_the_first_and_the_last_frame(customer, instant_provider, life):
+    job = order(customer, ModelKind.KEYFRAMES_TO_VIDEO)
     life.run_until_done(job)
 
     assert_completed(job)
-    url = guest.get(f"generate/{job.id}").json()["video_url"]
+    url = customer.get(f"generate/{job.id}").json()["video_url"]
     content = b"".join(Client().get(url).streaming_content)
     with av.open(io.BytesIO(content)) as film:
         frames = [frame.to_image() for frame in film.decode(video=0)]
@@ -219,26 +221,26 @@ def test_a_mask_of_anothers_image_is_refused(phone, new_guest):
     assert_refused(masked(phone, "nonsense"), 400, "ERR_4008")
 
 
-def test_both_images_of_a_job_stay_as_long_as_the_job(guest, instant_provider, life):
-    job = order(guest, ModelKind.INPAINT)
+def test_both_images_of_a_job_stay_as_long_as_the_job(customer, instant_provider, life):
+    job = order(customer, ModelKind.INPAINT)
     life.run_until_done(job)
     names = [Upload.objects.get(id=id_).name for id_ in (job.upload_id, job.second_upload_id)]
     later = timezone.now() + (job.upload.expires_at - job.created_at) * 2
 
     cleanup.delete_due_files(now=later)
     assert all(map(default_storage.exists, names))
-    assert guest.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
+    assert customer.post("delete-video-job", {"job_id": str(job.id)}).status_code == 200
     cleanup.delete_due_files(now=later)
     cleanup.delete_due_files(now=later)
 
     assert not any(map(default_storage.exists, names))
 
 
-def test_a_deleted_account_leaves_no_mask(guest):
-    job = order(guest, ModelKind.INPAINT)
+def test_a_deleted_account_leaves_no_mask(customer):
+    job = order(customer, ModelKind.INPAINT)
     names = [Upload.objects.get(id=id_).name for id_ in (job.upload_id, job.second_upload_id)]
 
-    assert guest.post("delete-account").status_code == 200
+    assert customer.post("delete-account").status_code == 200
     cleanup.delete_due_files(now=timezone.now())
 
     assert not any(map(default_storage.exists, names))
@@ -246,17 +248,17 @@ def test_a_deleted_account_leaves_no_mask(guest):
     assert (job.upload_id, job.second_upload_id) == (None, None)
 
 
-def test_a_failed_job_with_two_images_is_ordered_again(guest, instant_provider, life):
+def test_a_failed_job_with_two_images_is_ordered_again(customer, instant_provider, life):
     instant_provider.provider(outcome="error", times=1)
-    job = order(guest, ModelKind.INPAINT)
+    job = order(customer, ModelKind.INPAINT)
     life.run_until_done(job)
 
-    answer = guest.post("retry-video-job", {"job_id": str(job.id)}, Idempotency_Key=str(uuid4()))
+    answer = customer.post("retry-video-job", {"job_id": str(job.id)}, Idempotency_Key=str(uuid4()))
     again = Job.objects.get(id=answer.json()["job_id"])
     life.run_until_done(again)
 
     assert again.second_upload_id == job.second_upload_id
-    assert made(guest, again).size == SIZE
+    assert made(customer, again).size == SIZE
     assert ProviderRequest.objects.filter(job=again).count() == 1
 
 
@@ -265,12 +267,12 @@ IMAGES_OF_IMAGES = [ModelKind.IMAGE_EDIT, ModelKind.INPAINT, ModelKind.UPSCALE]
 
 
 @pytest.mark.parametrize("kind", IMAGES_OF_IMAGES)
-def test_a_changed_image_is_marked_as_a_composite(guest, instant_provider, life, settings, kind):
+def test_a_changed_image_is_marked_as_a_composite(customer, instant_provider, life, settings, kind):
     settings.C2PA_SIGNER = parse(*certificate_and_key("Rendio's owner"))
-    job = order(guest, kind)
+    job = order(customer, kind)
     life.run_until_done(job)
 
-    answer = guest.get(f"generate/{job.id}").json()
+    answer = customer.get(f"generate/{job.id}").json()
 
     assert answer["ai_generated"] is True
     [image] = answer["images"]
@@ -279,13 +281,13 @@ def test_a_changed_image_is_marked_as_a_composite(guest, instant_provider, life,
         assert f">{COMPOSITE}<" in Image.open(io.BytesIO(content)).info["xmp"].decode()
         [action] = active_manifest(content)["assertions"][0]["data"]["actions"]
         assert action["digitalSourceType"] == COMPOSITE
-    assert guest.get(f"provenance/{job.id}").json()["digital_source_type"] == COMPOSITE
+    assert customer.get(f"provenance/{job.id}").json()["digital_source_type"] == COMPOSITE
 
 
 @pytest.mark.parametrize("kind", sorted(set(BODIES) - set(IMAGES_OF_IMAGES)))
-def test_what_is_new_in_every_pixel_is_no_composite(guest, kind):
-    job = order(guest, kind)
+def test_what_is_new_in_every_pixel_is_no_composite(customer, kind):
+    job = order(customer, kind)
 
-    origin = guest.get(f"provenance/{job.id}").json()
+    origin = customer.get(f"provenance/{job.id}").json()
 
     assert origin["digital_source_type"].endswith("/trainedAlgorithmicMedia")

@@ -115,12 +115,12 @@ SELECT {values} FROM generation_job, generate_series(1, %s) WHERE id = %s
 """
 
 
-def test_a_flood_of_videos_does_not_slow_images(guest, instant_provider, life, settings):
+def test_a_flood_of_videos_does_not_slow_images(customer, instant_provider, life, settings):
     settings.PERSON_DAILY_USD = 0
-    grant(guest.user_id, 1000)
+    grant(customer.user_id, 1000)
 
     def seconds_of_an_image(driver: JobDriver) -> float:
-        job = create_job(guest, model_id=None, tier="basic")
+        job = create_job(customer, model_id=None, tier="basic")
         began = time.monotonic()
         driver.run_until_done(job)
         took = time.monotonic() - began
@@ -128,7 +128,7 @@ def test_a_flood_of_videos_does_not_slow_images(guest, instant_provider, life, s
         return took
 
     empty = [seconds_of_an_image(life) for _ in range(5)]
-    video = create_job(guest)
+    video = create_job(customer)
     columns = [field.column for field in Job._meta.local_concrete_fields]
     with connection.cursor() as cursor:
         cursor.execute(

@@ -46,20 +46,20 @@ def input_of(sandbox: Any) -> dict[str, Any]:
     [(SCHNELL, "basic", 1), (FLUX, "standard", 2), (BANANA, "high", 4)],
 )
 def test_each_tier_is_ordered_quoted_made_stored_and_answered(
-    guest, instant_provider, life, model, tier, credits
+    customer, instant_provider, life, model, tier, credits
 ):
     asked = {"kind": "text-to-image", "tier": tier, "settings": {"aspect_ratio": "16:9"}}
-    before = guest.balance()
-    quoted = guest.post("quote-video", {"prompt": "A red balloon", **asked}).json()
-    job = create_job(guest, model_id=None, **asked)
+    before = customer.balance()
+    quoted = customer.post("quote-video", {"prompt": "A red balloon", **asked}).json()
+    job = create_job(customer, model_id=None, **asked)
 
     assert (job.model_id, job.queue, job.credits) == (model, "medium", credits)
     assert quoted["credits"] == credits
-    assert guest.balance() == before - credits
+    assert customer.balance() == before - credits
     life.run_until_done(job)
 
     assert_completed(job)
-    status = guest.get("get-video-status", job_id=job.id).json()
+    status = customer.get("get-video-status", job_id=job.id).json()
     assert status["video_url"] is None
     [made] = status["images"]
     image, thumbnail = download(made["image_url"]), download(made["thumbnail_url"])
@@ -70,20 +70,20 @@ def test_each_tier_is_ordered_quoted_made_stored_and_answered(
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
-def test_an_image_has_the_ordered_size(guest, instant_provider, life, ratio):
-    job = create_job(guest, model_id=str(FLUX), settings={"aspect_ratio": ratio})
+def test_an_image_has_the_ordered_size(customer, instant_provider, life, ratio):
+    job = create_job(customer, model_id=str(FLUX), settings={"aspect_ratio": ratio})
     life.run_until_done(job)
 
-    [made] = guest.get("get-video-status", job_id=job.id).json()["images"]
+    [made] = customer.get("get-video-status", job_id=job.id).json()["images"]
     assert download(made["image_url"]).size == RATIOS[ratio]
 
 
-def test_a_model_by_ratio_and_resolution_makes_both(guest, instant_provider, life):
+def test_a_model_by_ratio_and_resolution_makes_both(customer, instant_provider, life):
     settings = {"aspect_ratio": "9:16", "resolution": "2K"}
-    job = create_job(guest, model_id=str(BANANA), settings=settings)
+    job = create_job(customer, model_id=str(BANANA), settings=settings)
     life.run_until_done(job)
 
-    [made] = guest.get("get-video-status", job_id=job.id).json()["images"]
+    [made] = customer.get("get-video-status", job_id=job.id).json()["images"]
     assert download(made["image_url"]).size == (1152, 2048)
     assert (input_of(instant_provider)["aspect_ratio"], job.credits) == ("9:16", 4)
 
@@ -94,9 +94,9 @@ def test_a_4k_image_costs_twice_as_much(phone):
     assert create_job(phone, model_id=str(BANANA), settings=settings).credits == 8
 
 
-def test_seed_and_negative_prompt_reach_the_provider(guest, instant_provider, life):
+def test_seed_and_negative_prompt_reach_the_provider(customer, instant_provider, life):
     settings = {"seed": 7, "negative_prompt": "blur, text"}
-    job = create_job(guest, model_id=str(QWEN), settings=settings)
+    job = create_job(customer, model_id=str(QWEN), settings=settings)
     life.run_until_done(job)
 
     sent = input_of(instant_provider)
@@ -105,9 +105,9 @@ def test_seed_and_negative_prompt_reach_the_provider(guest, instant_provider, li
     assert job.settings == {"aspect_ratio": "1:1", "num_outputs": 1, **settings}
 
 
-def test_settings_that_are_not_set_are_neither_stored_nor_sent(guest, instant_provider, life):
+def test_settings_that_are_not_set_are_neither_stored_nor_sent(customer, instant_provider, life):
     unset = {"seed": None, "negative_prompt": None}
-    job = create_job(guest, model_id=str(QWEN), settings=unset)
+    job = create_job(customer, model_id=str(QWEN), settings=unset)
     life.run_until_done(job)
 
     assert job.settings == {"aspect_ratio": "1:1", "num_outputs": 1}
@@ -213,13 +213,13 @@ def test_lists_tell_images_from_videos(phone):
     assert list(details["fields"]) == ["kind"]
 
 
-def test_deletion_of_a_job_or_an_account_leaves_no_negative_prompt(guest):
+def test_deletion_of_a_job_or_an_account_leaves_no_negative_prompt(customer):
     settings = {"seed": 7, "negative_prompt": "my neighbour's face"}
-    jobs = [create_job(guest, model_id=str(QWEN), settings=settings) for _ in range(2)]
+    jobs = [create_job(customer, model_id=str(QWEN), settings=settings) for _ in range(2)]
     settle.cancel_before_submit(jobs[0], now=jobs[0].created_at)
 
-    assert guest.post("delete-video-job", {"job_id": str(jobs[0].id)}).status_code == 200
-    assert guest.post("delete-account").status_code == 200
+    assert customer.post("delete-video-job", {"job_id": str(jobs[0].id)}).status_code == 200
+    assert customer.post("delete-account").status_code == 200
 
     left = [Job.objects.get(id=job.id).settings for job in jobs]
     assert left == [{"aspect_ratio": "1:1", "num_outputs": 1, "seed": 7}] * 2
