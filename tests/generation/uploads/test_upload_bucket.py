@@ -116,7 +116,7 @@ def test_what_is_no_upload_in_our_bucket_is_refused(phone, bucket, s3):
 OPTIONS = {
     "bucket_name": "films",
     "access_key": "AKIDEXAMPLE",
-    "secret_key": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    "secret_key": "a secret key",
     "signature_version": "s3v4",
 }
 
