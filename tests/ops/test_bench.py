@@ -24,6 +24,7 @@ from bench.rows import Row
 from rendio.local import ports
 from rendio.local.data_dir import PROJECT
 from tests.helpers import budget
+from tests.local.conftest import fresh_environment
 
 NUMBER = 7
 OWNER = "00000000-0000-4000-8000-000000000007"
@@ -275,7 +276,7 @@ def test_a_short_run_measures_every_part(tmp_path):
     ran = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "bench", "--record", f"--file={file}", *short],
         cwd=PROJECT,
-        env=os.environ | {"RENDIO_HOME": str(tmp_path)},
+        env=fresh_environment(tmp_path),
         capture_output=True,
         text=True,
     )
