@@ -1,9 +1,9 @@
 """`python -m rendio.local journey`: one customer's journey through the API, shown in the terminal.
 
-It speaks HTTP to PUBLIC_URL like a phone, and to the sandbox at SANDBOX_URL only to make the second
-job fail. A guest signs in, asks the price, has a video made and downloads it; the second job fails,
-and its credits return. The phone gets a push for each. Without Django, which takes a second to
-import.
+It speaks HTTP to PUBLIC_URL like a phone, and to the sandbox at SANDBOX_URL only to make the last
+job fail. A guest signs in, asks the price, has a video and an image made and downloads them; the
+last job fails, and its credits return. The phone gets a push for each. Without Django, which takes
+a second to import.
 """
 
 import os
@@ -28,6 +28,7 @@ from rendio.local.wait import wait_until
 MODEL = "Sora 2"
 SECONDS = 4
 PROMPT = "A paper boat sails along a rainy street, seen from the gutter"
+IMAGE_TIER = "basic"
 # A phone waits for poll_after_seconds; a person at a terminal waits less.
 POLL_SECONDS = 0.5
 GIVE_UP_SECONDS = 300.0
@@ -41,6 +42,7 @@ class Outcome:
     """One job in the final table."""
 
     job_id: str
+    model: str
     status: dict[str, Any]
     took_seconds: float
     file: Path | None = None
@@ -92,55 +94,73 @@ class Journey:
         self._say(f"  signed in as a new guest with {guest['credits_remaining']} credits")
         self._phone.post("register-push-token", {"token": self._push_token, "platform": "ios"})
         before = self._balance()
-        model = self._find_model()
+        model = self._find_model(name=MODEL)
         order = {"model_id": model["id"], "prompt": PROMPT, "settings": {"duration": SECONDS}}
         quote = self._phone.post("quote-video", order)
         self._say(f"  {MODEL}, {SECONDS} seconds: {quote['credits']} credits")
 
         # Slow enough for a person to see it move.
         control_sandbox(self._sandbox_url, provider="fal", outcome="ok", run_seconds=2, times=1)
-        made = self._generate(order | {"quote_id": quote["quote_id"]})
-        if made.status["status"] != "completed":
-            raise ApiError(f"The video was not made: {_error(made.status)}")
-        made.file = self._download(made)
+        video = self._generate(model, order | {"quote_id": quote["quote_id"]})
+        if video.status["status"] != "completed":
+            raise ApiError(f"The video was not made: {_error(video.status)}")
+        video.file = self._download_video(video)
+
+        painter = self._find_model(kind="text-to-image", tier=IMAGE_TIER)
+        self._say(f"  {painter['name']}, an image of the tier {IMAGE_TIER}")
+        image = self._generate(painter, {"model_id": painter["id"], "prompt": PROMPT})
+        if image.status["status"] != "completed":
+            raise ApiError(f"The image was not made: {_error(image.status)}")
+        image.file = self._download_image(image)
 
         control_sandbox(self._sandbox_url, provider="fal", outcome="error", times=1)
-        failed = self._generate(order)
+        failed = self._generate(model, order)
         if failed.status["status"] != "failed" or not failed.status["refunded"]:
-            raise ApiError("The second job should have failed with a refund, but did not.")
+            raise ApiError("The last job should have failed with a refund, but did not.")
         self._say(f"  failed as expected: {_error(failed.status)}")
         self._show_pushes()
-        self._show_result([made, failed], before=before)
+        self._show_result([video, image, failed], before=before)
 
-    def _find_model(self) -> dict[str, Any]:
+    def _find_model(self, **wanted: str) -> dict[str, Any]:
+        """The first model with these properties in the catalogue."""
         for model in self._phone.get("get-models")["models"]:
-            if model["name"] == MODEL:
+            if wanted.items() <= model.items():
                 return dict(model)
-        raise ApiError(f"The catalogue has no {MODEL}.")
+        raise ApiError(f"The catalogue has no {' '.join(wanted.values())}.")
 
     def _balance(self) -> int:
         return int(self._phone.get("get-user-credits")["credits_remaining"])
 
-    def _generate(self, order: dict[str, Any]) -> Outcome:
+    def _generate(self, model: dict[str, Any], order: dict[str, Any]) -> Outcome:
         began = time.monotonic()
-        job = self._phone.post("generate-video", order, idempotency_key=str(uuid4()))
+        call = "generate/image" if model["kind"] == "text-to-image" else "generate-video"
+        job = self._phone.post(call, order, idempotency_key=str(uuid4()))
         job_id = str(job["job_id"])
-        self._say(f"  job {job_id} costs {job['credits_used']} credits")
+        price = job["credits_used"]
+        self._say(f"  job {job_id} costs {price} credit{'s' if price != 1 else ''}")
         with _watching(self._console) as watching:
             while True:
                 status = self._phone.get("get-video-status", job_id=job_id)
                 watching.show(status)
                 took = time.monotonic() - began
                 if status["status"] in ENDED:
-                    return Outcome(job_id, status, took)
+                    return Outcome(job_id, model["name"], status, took)
                 if took > GIVE_UP_SECONDS:
                     raise ApiError(f"Job {job_id} is still {status['status']}.")
                 time.sleep(POLL_SECONDS)
 
-    def _download(self, made: Outcome) -> Path:
-        file = self._folder / f"{made.short_id}.mp4"
-        self._phone.download(made.status["video_url"], file)
+    def _download_video(self, made: Outcome) -> Path:
+        file = self._phone.download(made.status["video_url"], self._folder / made.short_id)
         self._say(f"  downloaded to {_short(file)}: {_probe(file, seconds=SECONDS)}")
+        return file
+
+    def _download_image(self, made: Outcome) -> Path:
+        [image] = made.status["images"]
+        file = self._phone.download(image["image_url"], self._folder / made.short_id)
+        width, height = _image_size(file)
+        if (width, height) != (image["width"], image["height"]):
+            raise ApiError(f"{file} has {width} x {height} pixels, unlike the API's answer.")
+        self._say(f"  downloaded to {_short(file)}: {width} x {height} pixels")
         return file
 
     def _show_pushes(self) -> None:
@@ -152,15 +172,15 @@ class Journey:
         def shown() -> list[tuple[str, str]]:
             return read_pushes(self._sandbox_url, self._push_token)
 
-        wait_until(lambda: len(shown()) >= 2, timeout_seconds=PUSHES_SECONDS)
+        wait_until(lambda: len(shown()) >= 3, timeout_seconds=PUSHES_SECONDS)
         for title, body in shown():
             self._say(f"  the phone shows: [bold]{title}[/bold]: {body}")
 
     def _show_result(self, outcomes: list[Outcome], *, before: int) -> None:
-        jobs = Table("job", "model", "status", "seconds", "credits", "MP4", title="Jobs")
+        jobs = Table("job", "model", "status", "seconds", "credits", "file", title="Jobs")
         for outcome in outcomes:
             jobs.add_row(
-                *[outcome.short_id, MODEL, outcome.status["status"]],
+                *[outcome.short_id, outcome.model, outcome.status["status"]],
                 *[f"{outcome.took_seconds:.1f}", outcome.credits],
                 _short(outcome.file) if outcome.file else "",
             )
@@ -246,6 +266,16 @@ def _probe(file: Path, *, seconds: int) -> str:
     if codec != "h264" or not frames or abs(length - seconds) > 0.25:
         raise ApiError(f"{file} is {codec}, {length:.2f} s, and not H.264 of {seconds} s.")
     return f"H.264, {width} x {height}, {length:.1f} s, {frames} frames"
+
+
+def _image_size(file: Path) -> tuple[int, int]:
+    """Width and height, after decoding the image."""
+    try:
+        with av.open(str(file)) as container:
+            frame = next(container.decode(video=0))
+    except (av.FFmpegError, IndexError, StopIteration) as error:
+        raise ApiError(f"{file} is no image: {error}") from error
+    return frame.width, frame.height
 
 
 def _short_id(job_id: str) -> str:

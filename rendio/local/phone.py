@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from mimetypes import guess_extension
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 TIMEOUT_SECONDS = (5, 60)
-LONGEST_VIDEO_BYTES = 200_000_000
+MAX_FILE_BYTES = 200_000_000
 
 
 class ApiError(Exception):
@@ -50,22 +51,25 @@ class Phone:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._call("POST", operation, json=body, headers=headers)
 
-    def download(self, url: str, to: Path) -> None:
+    def download(self, url: str, to: Path) -> Path:
+        """The file, with the suffix of its content type."""
         to.parent.mkdir(parents=True, exist_ok=True)
         try:
             # The link is signed; it needs no token, and a player would send none.
             with _without_proxy().get(url, stream=True, timeout=TIMEOUT_SECONDS) as answer:
                 if not answer.ok:
-                    raise ApiError(f"The video's link answers {answer.status_code}.")
+                    raise ApiError(f"The file's link answers {answer.status_code}.")
+                to = to.with_suffix(guess_extension(answer.headers["Content-Type"]) or "")
                 received = 0
                 with to.open("wb") as file:
                     for chunk in answer.iter_content(65536):
                         received += len(chunk)
-                        if received > LONGEST_VIDEO_BYTES:
-                            raise ApiError("The video does not end.")
+                        if received > MAX_FILE_BYTES:
+                            raise ApiError("The file does not end.")
                         file.write(chunk)
         except requests.RequestException as error:
-            raise ApiError(f"The video cannot be downloaded: {error}") from error
+            raise ApiError(f"The file cannot be downloaded: {error}") from error
+        return to
 
     def _call(self, method: str, operation: str, **options: Any) -> dict[str, Any]:
         try:

@@ -110,15 +110,16 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
 
     # The journey, readable without a terminal.
     assert "\x1b" not in supervisor.output
-    assert "balance before 10, after 6" in supervisor.output
+    assert "balance before 10, after 5" in supervisor.output
     assert "4, refunded" in supervisor.output
     assert "the phone shows: Your video is ready" in supervisor.output
+    assert "the phone shows: Your image is ready" in supervisor.output
     assert "the phone shows: Your video could not be made: Your 4 credits are back." in (
         supervisor.output
     )
-    videos = list((data_dir / "journey").glob("*.mp4"))
-    assert len(videos) == 1
-    assert str(videos[0]) in supervisor.output
+    files = list((data_dir / "journey").iterdir())
+    assert sorted(file.suffix for file in files) == [".jpg", ".mp4"]
+    assert all(str(file) in supervisor.output for file in files)
 
     # The addresses, and a dashboard that lets nobody in without its login.
     assert re.search(r"^staff login  staff / \S+$", supervisor.output, re.MULTILINE)
@@ -152,7 +153,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
 
     # A command beside it, on its servers.
     proved = manage(data_dir, "prove_ledger")
-    assert proved.stdout == "The ledger adds up: 4 entries in 1 wallet.\n", proved.stderr
+    assert proved.stdout == "The ledger adds up: 5 entries in 1 wallet.\n", proved.stderr
     assert (data_dir / "environment.json").stat().st_mode & 0o077 == 0
 
     # What is killed is started again, the database included.
