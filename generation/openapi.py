@@ -6,6 +6,8 @@ responses: serializers.py, catalogue/orders.py, catalogue/responses.py and uploa
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
@@ -168,6 +170,28 @@ IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` of the cached response."
 )
 
+# Operations that several calls share.
+GENERATE = Operation(
+    tag=Tag.GENERATION,
+    summary="Order a generation",
+    text="Charges the credits and enqueues a job in one transaction.",
+    parameters=(idempotency_key(required=True),),
+    body=GenerateBody,
+    request_example=ORDER,
+    response=OrderedAnswer,
+    response_example=ORDERED,
+    headers=REPLAYED,
+    refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
+)
+LIST_JOBS = Operation(
+    tag=Tag.GENERATION,
+    summary="List the user's jobs of every kind",
+    text="Newest first.",
+    parameters=JOB_FILTERS,
+    response=JobsAnswer,
+    response_example=JOBS,
+)
+
 OPERATIONS: Operations = {
     api.GetModels: Operation(
         tag=Tag.CATALOGUE,
@@ -259,43 +283,20 @@ OPERATIONS: Operations = {
         },
         refusals=ORDER_REFUSALS,
     ),
-    api.GenerateVideo: Operation(
-        tag=Tag.GENERATION,
-        summary="Order a generation",
-        text="Charges the credits and enqueues a job in one transaction.",
-        parameters=(idempotency_key(required=True),),
-        body=GenerateBody,
-        request_example=ORDER,
-        response=OrderedAnswer,
-        response_example=ORDERED,
-        headers=REPLAYED,
-        refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
-    ),
-    api.GenerateOnlyVideo: Operation(
-        tag=Tag.GENERATION,
+    api.GenerateVideo: GENERATE,
+    api.GenerateOnlyVideo: replace(
+        GENERATE,
         id="generateOnlyVideo",  # "generateVideo" is generate-video's
         summary="Order a video",
         text="`generate-video` by another name, for models that make videos.",
-        parameters=(idempotency_key(required=True),),
-        body=GenerateBody,
-        request_example=ORDER,
-        response=OrderedAnswer,
-        response_example=ORDERED,
-        headers=REPLAYED,
-        refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
     ),
-    api.GenerateImage: Operation(
-        tag=Tag.GENERATION,
+    api.GenerateImage: replace(
+        GENERATE,
         summary="Order images",
         text="Without a `model_id`, the first model of the `kind` (text-to-image) and `tier` "
         "(standard). `quote-video` quotes the price of the same body.",
-        parameters=(idempotency_key(required=True),),
-        body=GenerateBody,
         request_example=IMAGE_ORDER,
-        response=OrderedAnswer,
         response_example=ORDERED | {"settings": {"aspect_ratio": "16:9", "num_outputs": 2}},
-        headers=REPLAYED,
-        refusals=ORDER_REFUSALS + PAID_ORDER_REFUSALS,
     ),
     api.GetGeneration: Operation(
         tag=Tag.GENERATION,
@@ -349,21 +350,11 @@ OPERATIONS: Operations = {
         response_example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
         refusals=(NotFound,),
     ),
-    api.GetJobs: Operation(
-        tag=Tag.GENERATION,
-        summary="List the user's jobs of every kind",
-        text="Newest first.",
-        parameters=JOB_FILTERS,
-        response=JobsAnswer,
-        response_example=JOBS,
-    ),
-    api.GetVideoJobs: Operation(
-        tag=Tag.GENERATION,
+    api.GetJobs: LIST_JOBS,
+    api.GetVideoJobs: replace(
+        LIST_JOBS,
         summary="List the user's video jobs",
         text="Newest first. `get-jobs` lists the images too.",
-        parameters=JOB_FILTERS,
-        response=JobsAnswer,
-        response_example=JOBS,
     ),
     api.GetProvenance: Operation(
         tag=Tag.GENERATION,
