@@ -302,7 +302,7 @@ class FakeVideoModel:
 
 
 def run(arguments, *, error=None):
-    """The result, the progress that was told, and what was uploaded."""
+    """The result, the reported progress, and the uploaded files."""
     told: list[int] = []
     uploaded: dict[str, bytes] = {}
 

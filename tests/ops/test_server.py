@@ -394,8 +394,9 @@ def test_a_web_process_that_dies_is_replaced(running):
     os.kill(killed, 9)
 
     wait_for(lambda: killed not in both_processes(running))
-    for _ in range(10):
-        wait_for(lambda: serves(running.url))
+    answers = [wait_for(lambda: serves(running.url)) for _ in range(10)]
+    assert all(answers)
+    assert killed not in both_processes(running)
 
 
 def both_processes(running):

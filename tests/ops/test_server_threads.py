@@ -82,3 +82,4 @@ def test_threads_that_have_had_no_task_end_at_once():
     threads = Threads(3, "test")
     threads.stop()
     threads.join(until=time.monotonic() + 10)
+    assert not any(thread.is_alive() for thread in threads._threads)
