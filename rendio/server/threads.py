@@ -1,7 +1,7 @@
 """Threads that run the application.
 
-concurrent.futures' pool makes a future for each task, with a lock and a condition; nobody waits for
-a call's result here, so that a task needs none of them.
+The pool of concurrent.futures makes a future for each task, with a lock and a condition. No code
+waits for the result of a call here, so a task needs none of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sign in with Apple: the key set, the token endpoint and the revocation of tokens.
 
-Apple's token endpoint has two more errors, `unauthorized_client` and `invalid_scope`. Requests of a
-native app cannot cause them, so they are not implemented.
+The sandbox has no `unauthorized_client` and `invalid_scope` of the token endpoint: requests of a
+native app cannot cause them.
 """
 
 import hashlib
