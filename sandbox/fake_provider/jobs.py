@@ -81,6 +81,21 @@ class Job:
     def has_failed(self) -> bool:
         return self.failure is not None or self.cancelled is not None
 
+    def take_read_fault(self) -> Outcome | None:
+        """The fault of one read of status and result in a single resource: STATUS_500, RESULT_404
+        or, once for each job, STATUS_UNKNOWN."""
+        match self.scenario.outcome:
+            case Outcome.STATUS_500:
+                return Outcome.STATUS_500
+            case _ if self.is_result_unavailable:
+                return Outcome.STATUS_500
+            case Outcome.RESULT_404 if self.status is Status.COMPLETED:
+                return Outcome.RESULT_404
+            case Outcome.STATUS_UNKNOWN if not self.had_unknown_status:
+                self.had_unknown_status = True
+                return Outcome.STATUS_UNKNOWN
+        return None
+
     @property
     def is_result_unavailable(self) -> bool:
         """Whether reading the finished job fails with a 5xx."""

@@ -104,16 +104,12 @@ class ModalCalls:
         job = self._find(request)
         if isinstance(job, Response):
             return job
-        is_finished = job.status is Status.COMPLETED
-        match job.scenario.outcome:
+        match job.take_read_fault():
             case Outcome.STATUS_500:
                 return SUBMIT_ERRORS[Outcome.SUBMIT_500]
-            case _ if job.is_result_unavailable:
-                return SUBMIT_ERRORS[Outcome.SUBMIT_500]
-            case Outcome.RESULT_404 if is_finished:
+            case Outcome.RESULT_404:
                 return _to_response(NOT_FOUND)
-            case Outcome.STATUS_UNKNOWN if not job.had_unknown_status:
-                job.had_unknown_status = True
+            case Outcome.STATUS_UNKNOWN:
                 return JSONResponse({**call_json(job), "status": UNKNOWN_STATUS})
         return _call_response(job)
 

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.connections import Connections, DroppedResponse, NoResponse
-from sandbox.fake_provider.jobs import Job, Status
+from sandbox.fake_provider.jobs import Job
 from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 from sandbox.fake_provider.provider import FakeProvider
 from sandbox.fake_provider.specs import parse_video_spec
@@ -81,16 +81,12 @@ class ReplicatePredictions:
         job = self._find(request)
         if isinstance(job, CannedResponse):
             return _to_response(job)
-        is_finished = job.status is Status.COMPLETED
-        match job.scenario.outcome:
+        match job.take_read_fault():
             case Outcome.STATUS_500:
                 return _to_response(SERVER_ERROR)
-            case _ if job.is_result_unavailable:
-                return _to_response(SERVER_ERROR)
-            case Outcome.RESULT_404 if is_finished:
+            case Outcome.RESULT_404:
                 return _to_response(NOT_FOUND)
-            case Outcome.STATUS_UNKNOWN if not job.had_unknown_status:
-                job.had_unknown_status = True
+            case Outcome.STATUS_UNKNOWN:
                 return JSONResponse({**prediction_json(job), "status": UNKNOWN_STATUS})
         return JSONResponse(prediction_json(job))
 
