@@ -20,7 +20,7 @@ from generation import media, queries, services, streams
 from generation.catalogue import cache
 from generation.due_work import VIDEOS
 from generation.lifecycle import webhooks
-from generation.models import JobStatus, ModelKind
+from generation.models import MEDIA_KINDS, JobStatus
 from generation.provenance import provenance_answer
 from generation.providers import find_provider
 from generation.providers.base import MediaKind
@@ -200,7 +200,7 @@ class GetJobs(ApiView):
             offset=offset,
             after=cursor,
             status=_query_choice(request, "status", JobStatus.values),
-            kind=_query_choice(request, "kind", ModelKind.values),
+            kind=_query_choice(request, "kind", [kind for kind, _label in MEDIA_KINDS]),
             queue=self.queue,
         )
         page = jobs[:limit]

@@ -30,7 +30,7 @@ from generation.errors import (
     ProviderUnavailable,
     StorageUnavailable,
 )
-from generation.models import JobStatus, ModelKind
+from generation.models import MEDIA_KINDS, JobStatus
 from generation.prompt_helper import api as prompt_helper_api
 from generation.prompt_helper.responses import ImproveBody, ImprovedAnswer
 from generation.provenance import ProvenanceAnswer
@@ -118,7 +118,9 @@ JOB_FILTERS = (
     *PAGE,
     query("status", {"type": "string", "enum": JobStatus.values}, "Only jobs of this status."),
     query(
-        "kind", {"type": "string", "enum": ModelKind.values}, "Only jobs of models of this kind."
+        "kind",
+        {"type": "string", "enum": [kind for kind, _label in MEDIA_KINDS]},
+        "Only jobs of models of this kind.",
     ),
 )
 UPLOAD = {

@@ -10,9 +10,9 @@ from typing import Any
 from rest_framework import serializers
 
 from generation.models import (
+    MEDIA_KINDS,
     GenerationModel,
     Job,
-    ModelKind,
     ProviderRequest,
     ProviderRoute,
     RequestState,
@@ -33,7 +33,7 @@ class ProvenanceAnswer(serializers.Serializer):
         allow_null=True, help_text="Null if the model no longer exists."
     )
     kind = serializers.ChoiceField(
-        choices=ModelKind.choices, required=False, help_text="Only if the model exists."
+        choices=MEDIA_KINDS, required=False, help_text="Only if the model exists."
     )
     provider = serializers.CharField(allow_null=True, help_text=_UNTIL_DELIVERED)
     provider_model = serializers.CharField(

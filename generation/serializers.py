@@ -14,7 +14,7 @@ from rest_framework import serializers
 
 from generation import media, queries
 from generation.catalogue.orders import FEE_HELP, SETTINGS_HELP
-from generation.models import Job, JobStatus, ModelKind, media_kind
+from generation.models import MEDIA_KINDS, Job, JobStatus, media_kind
 from generation.provenance import AI_GENERATED_HELP
 from generation.queries import JobState, PastJob
 from generation.services import Quoted
@@ -155,7 +155,7 @@ def poll_after_seconds(job: JobState, *, now: datetime) -> int:
 
 class JobInHistory(serializers.Serializer):
     job_id = serializers.UUIDField()
-    kind = serializers.ChoiceField(choices=ModelKind.choices)
+    kind = serializers.ChoiceField(choices=MEDIA_KINDS)
     prompt = serializers.CharField(allow_blank=True)
     model_name = serializers.CharField()
     credits_used = serializers.IntegerField(min_value=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from generation.catalogue.availability import Availability
 from generation.catalogue.responses import model_answer, theme_answer
 from generation.catalogue.specs import ModelSpec, ThemeSpec, to_spec
 from generation.errors import InvalidModel
-from generation.models import GenerationModel, ModelKind, Theme, Tier
+from generation.models import GenerationModel, ModelKind, Theme, Tier, TrainingKind
 from rendio.common.text.collation import sort_key
 from rendio.common.ttl_cache import ttl_cache
 
@@ -31,7 +32,7 @@ DEFAULT_RUN_SECONDS = 600
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Models and themes on sale, and availability.
+    """Models, themes and trainers on sale, and availability.
 
     `models_json` and `themes_json` map a language to the response body. The order of names depends
     on the language.
@@ -42,6 +43,20 @@ class Catalogue:
     availability: Availability = field(default_factory=Availability)
     models_json: dict[str, bytes] = field(default_factory=dict, repr=False)
     themes_json: dict[str, bytes] = field(default_factory=dict, repr=False)
+    # Models of the kind training, which only `train/start` orders, by what the images show.
+    trainers: dict[TrainingKind, ModelSpec] = field(default_factory=dict)
+
+    @property
+    def all_models(self) -> Iterable[ModelSpec]:
+        """Trainers included."""
+        return [*self.models.values(), *self.trainers.values()]
+
+    def trainer(self, kind: TrainingKind) -> ModelSpec:
+        """Raises InvalidModel."""
+        try:
+            return self.trainers[kind]
+        except KeyError:
+            raise InvalidModel from None
 
     def model(self, model_id: UUID) -> ModelSpec:
         """Raises InvalidModel."""
@@ -94,16 +109,22 @@ def invalidate() -> None:
 
 def find_model(model_id: UUID) -> ModelSpec | None:
     """The model, also if it is off sale; None if it was deleted."""
-    if model := current().models.get(model_id):
+    if model := _find_on_sale(model_id):
         return model
     row = GenerationModel.objects.prefetch_related("routes").filter(id=model_id).first()
     return to_spec(row) if row else None
 
 
+def _find_on_sale(model_id: UUID) -> ModelSpec | None:
+    catalogue = current()
+    trainers = (model for model in catalogue.trainers.values() if model.id == model_id)
+    return catalogue.models.get(model_id) or next(trainers, None)
+
+
 def run_deadline_seconds(model_id: UUID) -> int:
     """Seconds that a job of the model may run: the setting, else the model's, else ten minutes."""
     # The catalogue has no models that are off sale.
-    model = current().models.get(model_id) or GenerationModel.objects.filter(id=model_id).first()
+    model = _find_on_sale(model_id) or GenerationModel.objects.filter(id=model_id).first()
     return (
         settings.JOB_RUN_DEADLINE_SECONDS
         or (model and model.run_deadline_seconds)
@@ -119,6 +140,7 @@ def _load() -> Catalogue:
     rows = GenerationModel.objects.filter(is_available=True).prefetch_related("routes")
     models: dict[UUID, ModelSpec] = {}
     bodies: dict[UUID, dict[str, Any]] = {}
+    trainers: dict[TrainingKind, ModelSpec] = {}
     for spec in sorted(map(to_spec, rows), key=partial(_model_sort_key, language="en")):
         if not spec.routes:
             continue
@@ -128,7 +150,10 @@ def _load() -> Catalogue:
             # One row that cannot be priced must not take the other models off sale.
             logger.exception("model_left_out", model_id=str(spec.id))
             continue
-        models[spec.id] = spec
+        if not spec.kind.is_training:
+            models[spec.id] = spec
+        elif spec.category in TrainingKind.values:
+            trainers.setdefault(TrainingKind(spec.category), spec)
     themes = {
         row.id: ThemeSpec(
             id=row.id,
@@ -174,6 +199,7 @@ def _load() -> Catalogue:
             )
             for language in languages
         },
+        trainers,
     )
 
 

@@ -36,6 +36,11 @@ class Kind:
     needs_prompt: bool = True
 
     @property
+    def is_training(self) -> bool:
+        """Ordered by `train/start` only."""
+        return self.media == "weights"
+
+    @property
     def required_fields(self) -> tuple[str, ...]:
         """Of an order."""
         return (*self._prompt, *(SOURCE_IMAGES[name] for name in self.images))
@@ -75,6 +80,7 @@ KINDS = {
         Kind(ModelKind.IMAGE_EDIT, "image", images=("image_url",)),
         Kind(ModelKind.INPAINT, "image", images=("image_url", "mask_url")),
         Kind(ModelKind.UPSCALE, "image", images=("image_url",), needs_prompt=False),
+        Kind(ModelKind.TRAINING, "weights", needs_prompt=False),
     )
 }
 

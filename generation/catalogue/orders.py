@@ -5,12 +5,12 @@ Limits of a request are here. Pure: no query, no call. Errors name the invalid f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import TextChoices
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 
@@ -20,7 +20,7 @@ from generation.catalogue.kinds import Kind
 from generation.catalogue.pricing import Price
 from generation.catalogue.specs import ModelSpec, ThemeSpec
 from generation.errors import InvalidModel, InvalidPrompt
-from generation.models import Job, JobStatus, ModelKind, Tier, Upload
+from generation.models import MEDIA_KINDS, Job, JobStatus, ModelKind, Tier, Upload
 from generation.providers.base import MediaKind
 from rendio.common.errors import InvalidInput
 from rendio.common.outbound import http
@@ -62,14 +62,15 @@ def _read_settings(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def _choice(choices: type[TextChoices], help_text: str) -> BodyField[str]:
+def _choice(choices: Sequence[tuple[str, Any]], help_text: str) -> BodyField[str]:
     """One of the values, "" if the field is omitted. Raises InvalidInput."""
+    values = [value for value, _label in choices]
 
     def read(value: Any, name: str) -> str:
         if value is None:
             return ""
-        if not isinstance(value, str) or value not in choices.values:
-            options = ", ".join(choices.values)
+        if not isinstance(value, str) or value not in values:
+            options = ", ".join(values)
             raise InvalidInput(
                 fields={name: [_("Must be one of %(options)s.") % {"options": options}]}
             )
@@ -78,7 +79,7 @@ def _choice(choices: type[TextChoices], help_text: str) -> BodyField[str]:
     return BodyField(
         read,
         serializers.ChoiceField(
-            choices=choices.choices,
+            choices=choices,
             required=False,
             help_text=help_text,
         ),
@@ -116,9 +117,9 @@ class OrderBody(Body):
         "default model."
     )
     kind = _choice(
-        ModelKind, "Only without `model_id` and `theme_id`. With a `tier`: text-to-image."
+        MEDIA_KINDS, "Only without `model_id` and `theme_id`. With a `tier`: text-to-image."
     )
-    tier = _choice(Tier, "Only without `model_id` and `theme_id`. Defaults to standard.")
+    tier = _choice(Tier.choices, "Only without `model_id` and `theme_id`. Defaults to standard.")
     theme_id = optional_id()
     prompt = BodyField(
         _read_prompt,
@@ -163,6 +164,7 @@ class Order:
     upload_id: UUID | None = None
     external_image_url: str = ""
     second_upload_id: UUID | None = None  # the mask, or the last keyframe
+    trained_model_id: UUID | None = None
     quote_id: UUID | None = None
     retry_of: UUID | None = None  # the failed job that this order repeats
 

@@ -8,14 +8,14 @@ from rest_framework import serializers
 
 from generation.catalogue.setting_rules import is_choice
 from generation.catalogue.specs import ModelSpec, ThemeSpec
-from generation.models import ModelKind, PricingType, Tier
+from generation.models import MEDIA_KINDS, PricingType, Tier
 
 
 class ModelAnswer(serializers.Serializer):
     id = serializers.UUIDField()
     name = serializers.CharField()
     category = serializers.CharField()
-    kind = serializers.ChoiceField(choices=ModelKind.choices)
+    kind = serializers.ChoiceField(choices=MEDIA_KINDS)
     tier = serializers.ChoiceField(
         choices=Tier.choices, required=False, help_text="The quality of an image model."
     )

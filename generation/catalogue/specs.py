@@ -37,6 +37,7 @@ class RouteSpec:
     parameters: dict[str, dict[str, Any]]
     constants: dict[str, Any]
     limits: dict[str, list[Any]]
+    training: dict[str, Any]
 
     def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The provider's request body: Sora expects the duration 8, Veo "8s"; one model the aspect
@@ -199,6 +200,7 @@ def to_spec(row: GenerationModel) -> ModelSpec:
                 parameters=route.parameters,
                 constants=route.constants,
                 limits=route.limits,
+                training=route.training,
             )
             for route in sorted(row.routes.all(), key=lambda route: (route.position, route.id))
             if route.is_enabled and _has_api_key(route.provider)

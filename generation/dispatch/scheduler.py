@@ -75,7 +75,7 @@ def _models_without_capacity(capacity: Capacity) -> tuple[set[UUID], set[UUID]]:
     """Models on sale without capacity: (all providers unavailable, provider healthy but full)."""
     unavailable: set[UUID] = set()
     full: set[UUID] = set()
-    for model in cache.current().models.values():
+    for model in cache.current().all_models:
         # Jobs of a model without any known provider are failed in _assign_routes.
         providers = [
             route.provider for route in model.routes if routing.provider_keys(route.provider)

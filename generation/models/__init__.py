@@ -7,6 +7,7 @@ find due jobs by an index. Only generation.lifecycle changes the stage of a job.
 from __future__ import annotations
 
 from generation.models.catalogue import (
+    MEDIA_KINDS,
     CostUnit,
     GenerationModel,
     ModelKind,
@@ -47,11 +48,22 @@ from generation.models.requests import (
     WebhookDelivery,
     new_webhook_token,
 )
+from generation.models.training import (
+    MAX_MODEL_NAME,
+    ProviderModelDeletion,
+    TrainedModel,
+    TrainingConsent,
+    TrainingKind,
+    TrainingPicture,
+    TrainingSet,
+)
 
 __all__ = [
     "IN_FLIGHT",
     "LIVE_STATES",
     "MAINTENANCE_ID",
+    "MAX_MODEL_NAME",
+    "MEDIA_KINDS",
     "NEGATIVE_PROMPT",
     "OPEN_STATES",
     "PROGRESS_QUEUED",
@@ -74,6 +86,7 @@ __all__ = [
     "PricingType",
     "ProviderHealth",
     "ProviderKey",
+    "ProviderModelDeletion",
     "ProviderRequest",
     "ProviderRoute",
     "Quote",
@@ -83,6 +96,11 @@ __all__ = [
     "Stage",
     "Theme",
     "Tier",
+    "TrainedModel",
+    "TrainingConsent",
+    "TrainingKind",
+    "TrainingPicture",
+    "TrainingSet",
     "Upload",
     "Violation",
     "WebhookDelivery",

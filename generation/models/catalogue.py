@@ -22,6 +22,11 @@ class ModelKind(models.TextChoices):
     IMAGE_EDIT = "image-edit", "Image edit"
     INPAINT = "inpaint", "Inpaint"
     UPSCALE = "upscale", "Upscale"
+    TRAINING = "training", "Training"
+
+
+# The kinds of models that users order media of. The others have calls of their own.
+MEDIA_KINDS = [choice for choice in ModelKind.choices if choice[0] != ModelKind.TRAINING]
 
 
 class Tier(models.TextChoices):
@@ -139,6 +144,14 @@ class ProviderRoute(models.Model):
         db_default=Value({}, models.JSONField()),
         blank=True,
         help_text='Supported values, if fewer than the model has: {"duration": [4, 8]}',
+    )
+    training = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        blank=True,
+        help_text="What the route needs or makes as a trainer: "
+        '{"min_pictures": 10, "captions": true, "base_family": "flux-1-dev"}; '
+        'of an image model, the trained models that it loads: {"base_families": ["flux-1-dev"]}',
     )
 
     class Meta:

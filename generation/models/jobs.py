@@ -64,7 +64,8 @@ def credits_refunded(credits: int, fee_kept: int, *, is_refunded: bool) -> int:
 
 
 def media_kind(queue: str) -> Literal["video", "image"]:
-    """The kind of a job's media, from its queue: the model may be deleted."""
+    """The kind of the media of a job that is no training, from its queue: the model may be
+    deleted."""
     return "image" if queue == "medium" else "video"
 
 
@@ -110,6 +111,23 @@ class Job(models.Model):
         help_text="The mask, or the last keyframe.",
     )
     settings = models.JSONField(default=dict)
+    is_training = models.BooleanField(
+        "training",
+        default=False,
+        db_default=False,
+        help_text="The result is the weights of a trained model, not media.",
+    )
+    # Of the user. No constraint in the database, and no index: deletion looks for no jobs.
+    trained_model = models.ForeignKey(
+        "generation.TrainedModel",
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="jobs",
+        help_text="The trained model that the images are made with.",
+    )
     credits = models.PositiveIntegerField("price (credits)", help_text="Price in credits.")
     price_usd = models.DecimalField("price (USD)", max_digits=10, decimal_places=4)
     cancel_fee = models.PositiveIntegerField(
@@ -195,6 +213,7 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=~Q(status=JobStatus.COMPLETED)
                 | ~Q(media_name="")
+                | Q(is_training=True)
                 | Q(deleted_at__isnull=False),
                 name="job_completed_has_media",
             ),
@@ -268,8 +287,9 @@ class Job(models.Model):
         return self.status in JobStatus.terminal()
 
     @property
-    def media_kind(self) -> Literal["video", "image"]:
-        return media_kind(self.queue)
+    def media_kind(self) -> Literal["video", "image", "weights"]:
+        """What the provider makes."""
+        return "weights" if self.is_training else media_kind(self.queue)
 
     @property
     def source_type(self) -> SourceType:

@@ -10,7 +10,7 @@ from rest_framework.fields import empty
 
 from generation.catalogue.orders import PROMPT_MAX, PROMPT_MIN_VISIBLE, parse_prompt
 from generation.errors import InvalidPrompt
-from generation.models import ModelKind
+from generation.models import MEDIA_KINDS
 from generation.prompt_helper.openrouter import MAX_CHANGES, Improved
 from rendio.common.web.fields import StrictCharField
 
@@ -31,7 +31,7 @@ class ImproveBody(serializers.Serializer):
         help_text="The draft. At least three visible characters.",
     )
     kind = serializers.ChoiceField(
-        choices=ModelKind.choices, help_text="The kind of model that the prompt is for."
+        choices=MEDIA_KINDS, help_text="The kind of model that the prompt is for."
     )
     language = serializers.ChoiceField(
         choices=settings.LANGUAGES,

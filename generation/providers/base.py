@@ -39,7 +39,8 @@ ACCOUNT_RETRY_SECONDS = 30
 # kilobytes.
 MAX_RAW_CHARS = 20_000
 
-MediaKind = Literal["video", "image"]
+# "weights" are those of a trained model: a file for providers, never for phones.
+MediaKind = Literal["video", "image", "weights"]
 
 
 class FailureReason(Enum):

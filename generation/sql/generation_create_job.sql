@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION generation_create_job(
     job_id uuid, user_id uuid, model_id uuid, theme_id uuid, retry_of uuid, prompt text,
     upload_id uuid, second_upload_id uuid, settings jsonb, credits integer, price_usd numeric,
     queue text, deadline_at timestamptz, request_id text, now timestamptz,
+    is_training boolean, trained_model_id uuid,
     -- the limits of the person (generation_exposure)
     unended_since uuid, today uuid, losses_since timestamptz, free_count integer, fee integer,
     max_cost_usd numeric, most_usd numeric,
@@ -52,10 +53,12 @@ BEGIN
     INSERT INTO generation_job (
         id, user_id, model_id, theme_id, retry_of, prompt, upload_id, second_upload_id, settings,
         credits, price_usd, cancel_fee, queue, due_at, deadline_at, request_id, created_at,
-        status, stage, tries, progress, media_name, thumbnail_name, error_code
+        status, stage, tries, progress, media_name, thumbnail_name, error_code,
+        is_training, trained_model_id
     ) VALUES (
         job_id, user_id, model_id, theme_id, retry_of, prompt, upload_id, second_upload_id, settings,
         credits, price_usd, cancel_fee, queue, now, deadline_at, request_id, now,
-        'pending', 'submit', 0, 0, '', '', ''
+        'pending', 'submit', 0, 0, '', '', '',
+        is_training, trained_model_id
     );
 END $$;
