@@ -66,9 +66,11 @@ def history(*, user_id: UUID, limit: int, after: UUID | None = None) -> list[Led
     """Return a user's entries for staff, newest first, with the stored reasons: staff may lack the
     permission for promotion codes. `after`: the id of the last entry of the page before.
     """
-    entries = LedgerEntry.objects.filter(wallet__user_id=user_id).order_by("-number")
+    # The wallet is found first, not joined: the page is then a range of the index.
+    wallet_id = Subquery(Wallet.objects.filter(user_id=user_id).values("id"))
+    entries = LedgerEntry.objects.filter(wallet_id=wallet_id).order_by("-number")
     if after is not None:
-        seen = LedgerEntry.objects.filter(id=after, wallet__user_id=user_id).values("number")
+        seen = LedgerEntry.objects.filter(id=after, wallet_id=wallet_id).values("number")
         entries = entries.filter(number__lt=Subquery(seen))
     return list(entries[:limit])
 
