@@ -9,7 +9,7 @@ Costs without a submission are added to the day by `book`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 
@@ -21,6 +21,8 @@ from generation.models import ProviderRequest, SpendDay
 
 # A submission is committed at most this long after its `sent_at`.
 RECORDING_DELAY = timedelta(seconds=30)
+# How often all submissions of yesterday and today are counted.
+RECOUNT_PERIOD = timedelta(hours=1)
 # Of days to which only `book` adds: no submission is in them.
 NOTHING_COUNTED = datetime(1970, 1, 1, tzinfo=UTC)
 COST_STEP_USD = Decimal("0.0001")
@@ -125,22 +127,47 @@ def rollup_daily_spend(*, now: datetime) -> None:
     """Write the spend of yesterday and today, so that the spend of a month is a sum of few rows.
 
     May run late or twice. The cost of a submission may change until the submission ends, for some
-    hours, so yesterday is written again. Earlier days stay.
+    hours: submissions of the last RECOUNT_PERIOD, or two, are counted at each run, the older ones
+    once in a RECOUNT_PERIOD. Earlier days stay.
     """
     until = now - RECORDING_DELAY
     began = Period.DAY.began_at(until) - timedelta(days=1)
+    days = SpendDay.objects.filter(date__gte=began.date()).exclude(older_until=None)
+    older_until = max((day.older_until for day in days if day.older_until), default=began)
+    if older_until >= until - 2 * RECOUNT_PERIOD:
+        older = {
+            (day.provider, day.date): day.older_usd
+            for day in days
+            if day.older_until == older_until
+        }
+    else:
+        older_until = until - RECOUNT_PERIOD
+        older = _costs_usd(began, older_until)
+    recent = _costs_usd(older_until, until)
+    SpendDay.objects.bulk_create(
+        [
+            SpendDay(
+                provider=provider,
+                date=date,
+                usd=older.get((provider, date), 0) + recent.get((provider, date), 0),
+                counted_until=until,
+                older_usd=older.get((provider, date), 0),
+                older_until=older_until,
+            )
+            for provider, date in older | recent
+        ],
+        update_conflicts=True,
+        unique_fields=["provider", "date"],
+        update_fields=["usd", "counted_until", "older_usd", "older_until"],
+    )
+
+
+def _costs_usd(since: datetime, until: datetime) -> dict[tuple[str, date], Decimal]:
+    """Costs of the submissions in this time, by provider and day."""
     costs = (
-        ProviderRequest.objects.filter(sent_at__gte=began, sent_at__lt=until)
+        ProviderRequest.objects.filter(sent_at__gte=since, sent_at__lt=until)
         .values_list("provider", TruncDate("sent_at"))
         .annotate(Sum("cost_usd"))
         .order_by()
     )
-    SpendDay.objects.bulk_create(
-        [
-            SpendDay(provider=provider, date=date, usd=usd, counted_until=until)
-            for provider, date, usd in costs
-        ],
-        update_conflicts=True,
-        unique_fields=["provider", "date"],
-        update_fields=["usd", "counted_until"],
-    )
+    return {(provider, day): usd for provider, day, usd in costs}

@@ -20,6 +20,9 @@ class SpendDay(models.Model):
     date = models.DateField(help_text="Day in UTC.")
     usd = models.DecimalField("spend (USD)", max_digits=14, decimal_places=4)
     counted_until = models.DateTimeField()
+    # The part of `usd` that is counted once an hour: of submissions before `older_until`.
+    older_usd = models.DecimalField(max_digits=14, decimal_places=4, default=0, db_default=0)
+    older_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "daily provider spend"

@@ -113,6 +113,28 @@ def test_counted_and_uncounted_make_the_whole(phone, instant_provider, life):
     assert SpendDay.objects.get().usd == counted
 
 
+def test_a_cost_that_changes_is_counted_within_an_hour(phone, instant_provider, life):
+    early, late = create_job(phone), create_job(phone)
+    life.submit()
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    for job, hours in ((early, 0), (late, 3)):
+        ProviderRequest.objects.filter(job=job).update(sent_at=noon + timedelta(hours=hours))
+
+    def rolled_up(minutes, **costs):
+        for job, cents in ((early, costs.get("early")), (late, costs.get("late"))):
+            ProviderRequest.objects.filter(job=job, cost_usd__gt=0).update(cost_usd=cents)
+        spend.rollup_daily_spend(now=noon + timedelta(minutes=minutes))
+        return SpendDay.objects.get().usd
+
+    assert rolled_up(61, early=1, late=10) == 1
+    # The early one is old enough to be counted once an hour, the late one is counted each time.
+    assert rolled_up(182, early=2, late=10) == 12
+    assert rolled_up(183, early=3, late=20) == 22
+    assert rolled_up(245, early=3, late=20) == 23
+    # After midnight too, when the day's row is yesterday's.
+    assert rolled_up(13 * 60, early=4, late=30) == 34
+
+
 def test_a_new_day_begins_at_nothing_and_a_new_month_too(db):
     SpendDay.objects.create(
         provider="fal",
