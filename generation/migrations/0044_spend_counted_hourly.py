@@ -4,20 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('generation', '0039_edits_and_keyframes'),
+        ("generation", "0040_training"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='spendday',
-            name='older_until',
+            model_name="spendday",
+            name="older_until",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='spendday',
-            name='older_usd',
+            model_name="spendday",
+            name="older_usd",
             field=models.DecimalField(db_default=0, decimal_places=4, default=0, max_digits=14),
         ),
     ]
