@@ -743,6 +743,9 @@ RUNPOD_ENDPOINTS = name_map("RUNPOD_ENDPOINTS")
 RUNPOD_GPU_SECOND_USD = decimal("RUNPOD_GPU_SECOND_USD", "0.00116")
 MODAL_GPU_SECOND_USD = decimal("MODAL_GPU_SECOND_USD", "0.001097")
 # Used only if no connection to the queue is possible; none in development.
+# Lifetime of results at fal, which has no call to delete a file: we copy each result at once, and
+# staff may fetch it again until then.
+FAL_FILE_DAYS = integer("FAL_FILE_DAYS", 7, at_least=1)
 FAL_BACKUP_URL = http_url("FAL_BACKUP_URL", "https://queue.falrun.com" if PRODUCTION else "")
 FAL_JWKS_URL = service_url(
     "FAL_JWKS_URL", "https://rest.fal.ai/.well-known/jwks.json", sandbox="fal/jwks.json"

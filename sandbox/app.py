@@ -31,7 +31,10 @@ from sandbox.modal.webhooks import ModalWebhooks
 from sandbox.openai import OpenAI
 from sandbox.openrouter import OpenRouter
 from sandbox.recorder import RecordRequests, RequestLog
+from sandbox.replicate.models import ReplicateModels
 from sandbox.replicate.predictions import ReplicatePredictions
+from sandbox.replicate.provider import ReplicateProvider
+from sandbox.replicate.trainings import ReplicateTrainings
 from sandbox.replicate.webhooks import ReplicateWebhooks
 from sandbox.runpod.endpoints import RunpodEndpoints
 from sandbox.runpod.webhooks import RunpodWebhooks
@@ -43,9 +46,9 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
     """`url` is the URL that the sandbox listens on."""
     log = RequestLog()
     renderer = MediaRenderer()
-    fal_webhooks, replicate_webhooks = FalWebhooks(renderer), ReplicateWebhooks()
+    fal_webhooks, replicate_webhooks = FalWebhooks(renderer), ReplicateWebhooks(renderer)
     fal, runway = FakeProvider(webhooks=fal_webhooks), FakeProvider()
-    replicate = FakeProvider(webhooks=replicate_webhooks)
+    replicate = ReplicateProvider(webhooks=replicate_webhooks)
     runpod_webhooks, modal_webhooks = RunpodWebhooks(), ModalWebhooks()
     runpod, modal = FakeProvider(webhooks=runpod_webhooks), FakeProvider(webhooks=modal_webhooks)
     providers = {
@@ -103,6 +106,10 @@ def create_app(connections: Connections, *, url: str) -> Starlette:
             *fal_webhooks.routes(),
             *RunwayTasks(runway=runway, connections=connections).routes(),
             *ReplicatePredictions(replicate=replicate, connections=connections).routes(),
+            *ReplicateTrainings(
+                replicate=replicate, renderer=renderer, connections=connections
+            ).routes(),
+            *ReplicateModels(replicate=replicate).routes(),
             *RunpodEndpoints(runpod=runpod, connections=connections).routes(),
             *ModalCalls(modal=modal, connections=connections).routes(),
             *[route for files_service in files for route in files_service.routes()],

@@ -156,13 +156,17 @@ class Done:
 
 @dataclass(frozen=True)
 class Media:
-    """The file, and the further files of an order of several images."""
+    """The file, and the further files of an order of several images.
+
+    `provider_model` is the provider's name of its copy of a trained model. "" if it keeps none.
+    """
 
     url: str
     kind: MediaKind
     cost_usd: Decimal | None = None
     raw: str = field(default="", compare=False, repr=False)
     more_urls: tuple[str, ...] = ()
+    provider_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,14 +270,35 @@ class Provider(ABC):
     @abstractmethod
     def cancel(self, handle: Handle, *, timeout: Timeout | None = None) -> CancelResult: ...
 
-    def _request(self, method: str, url: str, key_label: str, **options: Any) -> http.Response:
+    def weights_headers(self, handle: Handle) -> dict[str, str]:
+        """Headers for the download of weights, which may hold the API key. By default the file is
+        public."""
+        return {}
+
+    def delete_model(self, provider_model: str, *, key_label: str) -> bool:
+        """Delete the provider's copy of a trained model. False: not deleted yet, to be repeated.
+
+        `provider_model` is that of Media, or the input `destination` of a training that has no
+        result. By default a provider keeps no copy besides the file of the result.
+        """
+        return True
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        key_label: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> http.Response:
         """Send one request with this API key. `options` are those of http.request.
 
         A GET follows redirects within the provider's own URLs, because the API key is sent along.
 
         Raises NotSent, NoAnswer.
         """
-        headers = self._auth_headers(self._config.keys.secret(key_label))
+        headers = {**(headers or {}), **self._auth_headers(self._config.keys.secret(key_label))}
         response = http.request(method, url, headers=headers, **options)
         for _ in range(http.MOST_REDIRECTS if method == "GET" else 0):
             target = self._redirect_target(url, response)

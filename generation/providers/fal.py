@@ -8,6 +8,7 @@ whether it succeeded.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -52,11 +53,12 @@ from rendio.common.outbound import http
 
 MAX_STATUS_BYTES = 8_000_000
 # Fields of a result that have the file, or a list of files, by media kind. Image models return
-# `images`; models that edit or enlarge an image return `image` (@fal-ai/client 1.10.1,
-# types/endpoints.d.ts).
+# `images`; models that edit or enlarge an image return `image`; trainers return
+# `diffusers_lora_file`, some `lora_file` (@fal-ai/client 1.10.1, types/endpoints.d.ts).
 MEDIA_FIELDS: dict[MediaKind, tuple[str, ...]] = {
     "video": ("video", "videos"),
     "image": ("images", "image"),
+    "weights": ("diffusers_lora_file", "lora_file"),
 }
 # Model ids in these namespaces have three segments in request URLs. All others have two.
 THREE_SEGMENT_NAMESPACES = {"workflows", "comfy"}
@@ -79,6 +81,7 @@ class Fal(Provider):
             key_label,
             json=body,
             params={"fal_webhook": webhook_url},
+            headers=_file_lifetime(),
         )
         if isinstance(response, RetryLater | Unknown):
             return response
@@ -277,6 +280,14 @@ class Fal(Provider):
 
     def _auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Key {key}"}
+
+
+def _file_lifetime() -> dict[str, str]:
+    """fal has no call to delete a file. So each result, weights of a trained model included, is
+    sent with its lifetime (https://docs.fal.ai/model-apis/model-endpoints/queue)."""
+    seconds = settings.FAL_FILE_DAYS * 24 * 3600
+    lifetime = json.dumps({"expiration_duration_seconds": seconds})
+    return {"X-Fal-Object-Lifecycle-Preference": lifetime}
 
 
 def _is_flagged(payload: Mapping[str, Any], number: int) -> bool:

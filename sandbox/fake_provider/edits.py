@@ -1,34 +1,24 @@
 """Results that are made from a customer's images, which are downloaded as a provider does."""
 
 import io
-import urllib.request
 from functools import lru_cache
 
 from PIL import Image, ImageOps
 
+from sandbox.fake_provider.downloads import UnusableSource, fetch_bytes
 from sandbox.fake_provider.specs import EditSpec, VideoSpec
 
-TIMEOUT_SECONDS = 10
-MAX_BYTES = 30_000_000
 QUALITY = 95
 # Of an edit over the image, so that both can be recognized.
 EDIT_OPACITY = 0.5
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-class UnusableSource(Exception):
-    """An image cannot be downloaded, or does not fit to the others."""
 
 
 @lru_cache(maxsize=16)
 def fetch(url: str) -> Image.Image:
     """Download an image. Raises UnusableSource."""
-    if not url.startswith(("http://", "https://")):
-        raise UnusableSource("not a URL")
     try:
-        with _opener.open(url, timeout=TIMEOUT_SECONDS) as response:
-            image = Image.open(io.BytesIO(response.read(MAX_BYTES)))
-            image.load()
+        image = Image.open(io.BytesIO(fetch_bytes(url)))
+        image.load()
     except (OSError, ValueError) as error:
         raise UnusableSource(str(error)) from error
     return image

@@ -11,10 +11,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sandbox.connections import Connections, wait_for_disconnect
+from sandbox.fake_provider.downloads import UnusableSource
 from sandbox.fake_provider.jobs import Job, Jobs
 from sandbox.fake_provider.media import MediaRenderer
 from sandbox.fake_provider.outcomes import Outcome
-from sandbox.fake_provider.specs import Spec, VideoSpec, file_name
+from sandbox.fake_provider.specs import Spec, VideoSpec, WeightsSpec, file_name, media_type
 
 ENCODERS = {Outcome.MEDIA_UNPLAYABLE: "libvpx-vp9", Outcome.MEDIA_MISTAGGED: "libx265"}
 HUGE_BYTES = 2 * 1024**3
@@ -42,20 +43,25 @@ class MediaFiles:
             return PlainTextResponse("Not Found", status_code=404)
         if job.scenario.outcome is Outcome.FIRST_MEDIA_404 and spec == job.specs[0]:
             return PlainTextResponse("Not Found", status_code=404)
+        if isinstance(spec, WeightsSpec) and spec.is_tar and not _has_key(request):
+            return PlainTextResponse("Unauthorized", status_code=401)
         if job.scenario.outcome is Outcome.MEDIA_REDIRECT and "moved" not in request.query_params:
             return RedirectResponse(f"{request.url.path}?moved=1", status_code=302)
         if isinstance(spec, VideoSpec) and (encoder := ENCODERS.get(job.scenario.outcome)):
             spec = replace(spec, encoder=encoder)
-        content = await self._renderer.render(spec)
-        media_type = "video/mp4" if isinstance(spec, VideoSpec) else "image/jpeg"
+        try:
+            content = await self._renderer.render(spec)
+        except UnusableSource:
+            return PlainTextResponse("Not Found", status_code=404)
+        kind = media_type(spec)
         match job.scenario.outcome:
             case Outcome.MEDIA_TRUNCATED:
-                return TruncatedResponse(content, media_type, self._connections)
+                return TruncatedResponse(content, kind, self._connections)
             case Outcome.MEDIA_HUGE:
-                return StreamingResponse(_endless_body(content), media_type=media_type)
+                return StreamingResponse(_endless_body(content), media_type=kind)
             case Outcome.MEDIA_NOT_VIDEO:
                 content = NOT_A_VIDEO
-        return range_response(content, media_type, request.headers.get("range", ""))
+        return range_response(content, kind, request.headers.get("range", ""))
 
 
 class TruncatedResponse(Response):
@@ -116,6 +122,10 @@ def range_response(content: bytes, media_type: str, range_header: str) -> Respon
     return Response(
         content[start : end + 1], status_code=206, media_type=media_type, headers=headers
     )
+
+
+def _has_key(request: Request) -> bool:
+    return request.headers.get("authorization", "").startswith("Bearer ")
 
 
 def _find_spec(job: Job, name: str) -> Spec | None:

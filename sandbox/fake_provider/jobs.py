@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from sandbox.fake_provider.outcomes import CannedResponse, Outcome
 from sandbox.fake_provider.scenarios import Scenario
-from sandbox.fake_provider.specs import Spec, file_name
+from sandbox.fake_provider.specs import Spec, WeightsSpec, file_name
 
 MAX_JOBS = 20_000
 LOG_STEPS = 5
@@ -40,6 +40,8 @@ class Job:
     failure: CannedResponse | None
     """The response of a failed job. None if the job succeeds."""
     specs: tuple[Spec, ...]
+    destination: str = ""
+    """Of a training: the model that it makes a version of."""
     request_id: str = field(default_factory=lambda: str(uuid4()))
     gateway_request_id: str = field(default_factory=lambda: str(uuid4()))
     submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -142,13 +144,22 @@ class Job:
         # A job that never finishes stays at 80%.
         maximum = LOG_STEPS if self.status is Status.COMPLETED else LOG_STEPS - 1
         return [
-            self._log_line(
-                f"Rendering {100 * number // LOG_STEPS}%", at=self.starts_at + number * step
-            )
+            self._log_line(self._progress_text(number), at=self.starts_at + number * step)
             for number in range(maximum + 1)
             # Rounding may put the last step slightly after the end.
             if self.starts_at + number * step <= now + 1e-6
         ]
+
+    def _progress_text(self, step: int) -> str:
+        """The text of a log line, as the model writes it. Only Replicate's trainer has a percentage
+        among its words."""
+        percent = 100 * step // LOG_STEPS
+        spec = self.specs[0] if self.specs else None
+        if not isinstance(spec, WeightsSpec):
+            return f"Rendering {percent}%"
+        steps = f"{spec.steps * step // LOG_STEPS}/{spec.steps}"
+        bar = "█" * (percent // 10)
+        return f"{percent:3}%|{bar:10}| {steps} loss: 0.4" if spec.is_tar else f"step {steps}"
 
     def _log_line(self, message: str, *, at: float) -> dict[str, Any]:
         timestamp = self.submitted_at + timedelta(seconds=at - self.submitted_monotonic)

@@ -2,10 +2,12 @@
 
 import asyncio
 import io
+import json
 import tempfile
 import textwrap
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,8 +16,16 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.fake_provider import edits
-from sandbox.fake_provider.specs import SHORT_SIDE, EditSpec, ImageSpec, Spec, VideoSpec
+from sandbox.fake_provider import edits, trainings
+from sandbox.fake_provider.specs import (
+    SHORT_SIDE,
+    ConfigSpec,
+    EditSpec,
+    ImageSpec,
+    Spec,
+    VideoSpec,
+    WeightsSpec,
+)
 
 FRAMES_PER_SECOND = 8
 # Pixels, for a short side of SHORT_SIDE.
@@ -56,12 +66,16 @@ class MediaRenderer:
 
 
 def render(spec: Spec) -> bytes:
-    """Raises UnusableSource for a spec with a customer's images."""
+    """Raises UnusableSource for a spec with a customer's files."""
     match spec:
         case VideoSpec():
             return render_video(spec)
         case EditSpec():
             return render_edit(spec)
+        case WeightsSpec():
+            return trainings.train(spec)
+        case ConfigSpec():
+            return json.dumps(asdict(spec)).encode()
     return render_image(spec)
 
 
@@ -119,7 +133,10 @@ def render_edit(spec: EditSpec) -> bytes:
 
 def render_image(spec: ImageSpec) -> bytes:
     buffer = io.BytesIO()
-    _draw_prompt(spec).save(buffer, "JPEG", quality=80)
+    image = _draw_prompt(spec)
+    if spec.weights_url:
+        image = trainings.frame(image, spec)
+    image.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 

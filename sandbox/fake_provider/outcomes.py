@@ -41,6 +41,8 @@ class Outcome(StrEnum):
     IMAGES_MISSING = "images_missing"
     # The safety checker blackens the first image.
     IMAGES_FLAGGED = "images_flagged"
+    # The archive of trained weights holds none.
+    WEIGHTS_MISSING = "weights_missing"
     # The first of several files is missing at the media host.
     FIRST_MEDIA_404 = "first_media_404"
     # The job succeeds, but the file is a redirect or unusable.

@@ -29,6 +29,9 @@ class ImageSpec:
     height: int
     number: int = 0
     """Index of the image in its request. Each image looks different."""
+    weights_url: str = ""
+    """Weights that a user trained. If given, they must be for `base_family`."""
+    base_family: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,52 @@ class EditSpec:
     number: int = 0
 
 
-Spec = VideoSpec | ImageSpec | EditSpec
+@dataclass(frozen=True)
+class WeightsSpec:
+    """The weights that a training of a zip with pictures makes."""
+
+    zip_url: str
+    trigger_word: str
+    steps: int
+    base_family: str
+    min_pictures: int = 1
+    needs_caption: bool = False
+    """Whether each picture needs a caption file, unless there is a `default_caption`."""
+    default_caption: str = ""
+    is_tar: bool = False
+    """Whether the weights are in a tar, which is downloaded with the API key."""
+    is_without_weights: bool = False
+    """Whether the tar lacks them."""
+
+
+@dataclass(frozen=True)
+class ConfigSpec:
+    """The file beside the weights, with what they were trained with."""
+
+    trigger_word: str
+    steps: int
+
+
+Spec = VideoSpec | ImageSpec | EditSpec | WeightsSpec | ConfigSpec
 
 
 def file_name(number: int, spec: Spec) -> str:
+    if isinstance(spec, ConfigSpec):
+        return "config.json"
+    if isinstance(spec, WeightsSpec):
+        return "trained_model.tar" if spec.is_tar else "pytorch_lora_weights.safetensors"
     return "output.mp4" if isinstance(spec, VideoSpec) else f"image-{number}.jpg"
+
+
+def media_type(spec: Spec) -> str:
+    match spec:
+        case VideoSpec():
+            return "video/mp4"
+        case WeightsSpec():
+            return "application/x-tar" if spec.is_tar else "application/octet-stream"
+        case ConfigSpec():
+            return "application/json"
+    return "image/jpeg"
 
 
 def size_for_ratio(ratio: tuple[int, int]) -> tuple[int, int]:

@@ -1,14 +1,24 @@
 """Input and output of fal's models.
 
 A model makes images if its id does not contain "video" and names an image model family (`flux`,
-`recraft`, …) or ends in an image (`…/text-to-image`). Every other model makes a video.
+`recraft`, …) or ends in an image (`…/text-to-image`). Trainers are listed. Every other model makes
+a video.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sandbox.fake_provider.specs import EditSpec, ImageSpec, Spec, VideoSpec, size_for_ratio
+from sandbox.fake_provider.specs import (
+    ConfigSpec,
+    EditSpec,
+    ImageSpec,
+    Spec,
+    VideoSpec,
+    WeightsSpec,
+    size_for_ratio,
+)
 
 IMAGE_MODEL_FAMILIES = (
     "to-image",
@@ -27,6 +37,9 @@ IMAGE_MODEL_FAMILIES = (
 SINGLE_IMAGE_MODELS = ("upscale/image",)
 EDIT_MODELS = ("/kontext", "/fill", "/edit", "/inpaint")
 KEYFRAME_MODELS = ("first-last-frame-to-video",)
+# Models that load weights that a user trained, with the base family that these must be of.
+WEIGHTS_FAMILIES = {"fal-ai/flux-lora": "flux-1-dev", "fal-ai/flux-2/lora": "flux-2"}
+MAX_SCALE = 4
 TARGET_SIDES = {"720p": 720, "1080p": 1080, "1440p": 1440, "2160p": 2160}
 
 DEFAULT_RATIO = (16, 9)
@@ -48,6 +61,31 @@ MIN_SIDE, MAX_SIDE = 64, 4096
 LONG_SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
 
 
+@dataclass(frozen=True)
+class Trainer:
+    """The fields of a trainer's input (@fal-ai/client 1.10.1, types/endpoints.d.ts)."""
+
+    base_family: str
+    steps: int
+    """The default."""
+    zip_field: str = "images_data_url"
+    trigger_field: str = "trigger_phrase"
+    min_pictures: int = 1
+    needs_caption: bool = False
+
+
+TRAINERS = {
+    "fal-ai/flux-lora-fast-training": Trainer(
+        "flux-1-dev", 1000, trigger_field="trigger_word", min_pictures=4
+    ),
+    "fal-ai/flux-lora-portrait-trainer": Trainer("flux-1-dev", 2500, min_pictures=10),
+    "fal-ai/turbo-flux-trainer": Trainer("flux-1-dev", 1000),
+    "fal-ai/flux-2-trainer": Trainer(
+        "flux-2", 1000, zip_field="image_data_url", trigger_field="", needs_caption=True
+    ),
+}
+
+
 class InvalidInput(Exception):
     """`detail` is the error list that fal's models return with 422."""
 
@@ -57,6 +95,7 @@ class InvalidInput(Exception):
 
 
 def makes_images(model: str) -> bool:
+    """Of a model that is no trainer."""
     return "video" not in model and any(family in model for family in IMAGE_MODEL_FAMILIES)
 
 
@@ -72,6 +111,8 @@ def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
     acceptance."""
     if _is_one_of(model, SINGLE_IMAGE_MODELS):
         return (_parse_upscale(arguments),)
+    if trainer := TRAINERS.get(model):
+        return _parse_training(trainer, arguments)
     prompt = arguments.get("prompt")
     if not isinstance(prompt, str):
         raise InvalidInput([invalid_field("prompt", "missing", "Field required", arguments)])
@@ -82,8 +123,11 @@ def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
             raise InvalidInput([invalid_choice("num_images", range(1, MAX_IMAGES + 1), count)])
         if model.endswith(EDIT_MODELS):
             return tuple(_parse_edit(model, prompt, arguments, number) for number in range(count))
-        width, height = _parse_image_size(arguments)
-        return tuple(ImageSpec(prompt, width, height, number) for number in range(count))
+        size, weights_url = _parse_image_size(arguments), _parse_weights_url(model, arguments)
+        family = WEIGHTS_FAMILIES.get(model, "")
+        return tuple(
+            ImageSpec(prompt, *size, number, weights_url, family) for number in range(count)
+        )
     width, height = size_for_ratio(_parse_ratio(arguments))
     first, last = (
         (_parse_url(arguments, "first_frame_url"), _parse_url(arguments, "last_frame_url"))
@@ -92,6 +136,43 @@ def parse_specs(model: str, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
     )
     seconds = _parse_seconds(arguments)
     return (VideoSpec(prompt, seconds, width, height, first_url=first, last_url=last),)
+
+
+def _parse_training(trainer: Trainer, arguments: Mapping[str, Any]) -> tuple[Spec, ...]:
+    texts = {name: arguments.get(name, "") for name in (trainer.trigger_field, "default_caption")}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            message = "Input should be a valid string"
+            raise InvalidInput([invalid_field(name, "str_type", message, text)])
+    steps = arguments.get("steps", trainer.steps)
+    if type(steps) is not int or steps < 1:
+        message = "Input should be greater than or equal to 1"
+        raise InvalidInput([invalid_field("steps", "greater_than_equal", message, steps)])
+    trigger_word = texts[trainer.trigger_field]
+    weights = WeightsSpec(
+        _parse_url(arguments, trainer.zip_field),
+        # A model that is trained with captions alone learns their words.
+        trigger_word or texts["default_caption"],
+        steps,
+        trainer.base_family,
+        trainer.min_pictures,
+        trainer.needs_caption,
+        texts["default_caption"],
+    )
+    return weights, ConfigSpec(trigger_word, steps)
+
+
+def _parse_weights_url(model: str, arguments: Mapping[str, Any]) -> str:
+    """The first of `loras`. "" if there is none, or the model ignores them."""
+    given = arguments.get("loras", [])
+    if model not in WEIGHTS_FAMILIES or given == []:
+        return ""
+    first = given[0] if isinstance(given, list) else None
+    path, scale = (first.get("path"), first.get("scale", 1)) if isinstance(first, dict) else ("", 1)
+    is_scale = type(scale) in (int, float) and 0 <= scale <= MAX_SCALE
+    if not isinstance(path, str) or not path or not is_scale:
+        raise InvalidInput([invalid_field("loras", "value_error", "Invalid LoRA weights", given)])
+    return path
 
 
 def _is_one_of(model: str, families: tuple[str, ...]) -> bool:

@@ -88,8 +88,8 @@ def application_not_found(name: str) -> CannedResponse:
 def source_not_downloaded(message: str) -> CannedResponse:
     return model_error(
         {
-            "loc": ["body", "image_url"],
-            "msg": f"Failed to download the file: {message}",
+            "loc": ["body"],
+            "msg": f"Failed to download a file: {message}",
             "type": "file_download_error",
             "input": None,
         },

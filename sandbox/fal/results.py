@@ -6,12 +6,19 @@ from typing import Any
 
 from PIL import Image
 
-from sandbox.fake_provider.edits import UnusableSource
+from sandbox.fake_provider.downloads import UnusableSource
 from sandbox.fake_provider.jobs import Job
 from sandbox.fake_provider.media import FRAMES_PER_SECOND, MediaRenderer
 from sandbox.fake_provider.outcomes import CannedResponse, Outcome
-from sandbox.fake_provider.specs import ImageSpec, Spec, VideoSpec, file_name
-from sandbox.fal.models import makes_images, returns_single_image
+from sandbox.fake_provider.specs import (
+    ImageSpec,
+    Spec,
+    VideoSpec,
+    WeightsSpec,
+    file_name,
+    media_type,
+)
+from sandbox.fal.models import TRAINERS, makes_images, returns_single_image
 from sandbox.fal.responses import CANCELLED, source_not_downloaded
 
 
@@ -23,14 +30,38 @@ async def result_response(job: Job, renderer: MediaRenderer) -> CannedResponse:
             200, {"film": {"href": job.file_url()}}, {"X-Fal-Billable-Units": "1"}
         )
     try:
-        body = await (_images_result if makes_images(job.model) else _video_result)(job, renderer)
+        body = await _result(job, renderer)
     except UnusableSource as error:
         return source_not_downloaded(str(error))
-    return CannedResponse(200, body, {"X-Fal-Billable-Units": str(len(job.specs))})
+    # A training is billed by steps.
+    first = job.specs[0]
+    units = first.steps if isinstance(first, WeightsSpec) else len(job.specs)
+    return CannedResponse(200, body, {"X-Fal-Billable-Units": str(units)})
 
 
 def failure_response(job: Job) -> CannedResponse | None:
     return CANCELLED if job.cancelled is not None else job.failure
+
+
+async def _result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
+    if job.model in TRAINERS:
+        return await _weights_result(job, renderer)
+    if makes_images(job.model):
+        return await _images_result(job, renderer)
+    return await _video_result(job, renderer)
+
+
+async def _weights_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
+    files = [
+        {
+            "url": job.file_url(number),
+            "content_type": media_type(spec),
+            "file_name": file_name(number, spec),
+            "file_size": len(await renderer.render(spec)),
+        }
+        for number, spec in enumerate(job.specs)
+    ]
+    return dict(zip(("diffusers_lora_file", "config_file"), files, strict=True))
 
 
 async def _video_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
@@ -81,6 +112,6 @@ async def _images_result(job: Job, renderer: MediaRenderer) -> dict[str, Any]:
 
 
 async def _size(spec: Spec, renderer: MediaRenderer) -> tuple[int, int]:
-    if isinstance(spec, ImageSpec):
+    if isinstance(spec, ImageSpec) and not spec.weights_url:
         return spec.width, spec.height
     return Image.open(io.BytesIO(await renderer.render(spec))).size

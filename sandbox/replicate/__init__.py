@@ -1,1 +1,1 @@
-"""Replicate: predictions, and webhooks signed as Standard Webhooks says."""
+"""Replicate: predictions, trainings, models, and webhooks signed as Standard Webhooks says."""

@@ -5,16 +5,24 @@ import hmac
 import json
 
 from sandbox.fake_provider.jobs import Job
+from sandbox.fake_provider.media import MediaRenderer
 from sandbox.fake_provider.webhooks import Webhooks
-from sandbox.replicate.prediction_json import prediction_json
+from sandbox.replicate.job_json import is_training, prediction_json, training_json
 
 SECRET = "whsec_" + base64.b64encode(b"the sandbox's own webhook secret").decode()
 WRONG_SECRET = b"somebody else's webhook secret...."
 
 
 class ReplicateWebhooks(Webhooks):
+    def __init__(self, renderer: MediaRenderer) -> None:
+        super().__init__()
+        self._renderer = renderer
+
     async def body(self, job: Job) -> bytes:
-        return json.dumps(prediction_json(job)).encode()
+        body = (
+            await training_json(job, self._renderer) if is_training(job) else prediction_json(job)
+        )
+        return json.dumps(body).encode()
 
     def headers(self, job: Job, body: bytes, *, timestamp: int, is_forged: bool) -> dict[str, str]:
         name = f"msg_{job.gateway_request_id.replace('-', '')}"

@@ -20,6 +20,7 @@ from generation.providers.base import (
     FailureReason,
     Handle,
     Media,
+    MediaKind,
     Provider,
     ProviderState,
     Rejected,
@@ -31,7 +32,7 @@ from generation.providers.signatures import BadSignature
 from rendio.common.keyring import KeyRing
 from rendio.common.observability import metrics
 from rendio.common.outbound import http
-from tests.helpers.job_driver import override_provider
+from tests.helpers.job_driver import StubServer, override_provider
 from tests.helpers.sandbox_control import Sandbox
 from tests.helpers.wait import wait_for
 
@@ -49,6 +50,9 @@ class ProviderContract:
     keys: ClassVar[dict[str, str]] = KEYS
     # The header of the secret part of the key.
     key_header: ClassVar[str] = "authorization"
+    kind: ClassVar[MediaKind] = "video"
+    # What the provider is asked before a submission, and answers.
+    preparation: ClassVar[tuple[tuple[int, dict[str, Any]], ...]] = ()
 
     @pytest.fixture
     def provider(self, settings: Any, no_long_wait: None) -> Provider:
@@ -74,15 +78,27 @@ class ProviderContract:
         assert isinstance(answer, Accepted), answer
         return answer.handle
 
-    def posts(self, outside: Sandbox) -> list[dict[str, Any]]:
-        return [asked for asked in outside.requests(self.name) if asked["method"] == "POST"]
+    def fetched(self, provider: Provider, handle: Handle) -> Media | Failed | Running | Unknown:
+        return provider.result(handle, kind=self.kind)
+
+    def submissions(self, outside: Sandbox) -> list[dict[str, Any]]:
+        """The requests that were sent, without those before the submission."""
+        return outside.requests(self.name)[len(self.preparation) :]
+
+    def prepare(self, stub_server: StubServer) -> None:
+        for status, body in self.preparation:
+            stub_server.say(status, body)
+
+    def assert_usable(self, content: bytes) -> None:
+        with av.open(BytesIO(content), format="mp4") as film:
+            assert sum(1 for _ in film.decode(video=0)) > 10
 
     # --- Submit -------------------------------------------------------------------------------
 
     def test_a_submission_is_one_request_with_the_key_of_its_label(self, provider, outside):
         handle = self.sent(provider)
 
-        (asked,) = outside.requests(self.name)
+        (asked,) = self.submissions(outside)
         assert asked["headers"][self.key_header].endswith("…2222")
         (job,) = outside.jobs(self.name)
         assert handle.request_id == job["request_id"]
@@ -92,7 +108,7 @@ class ProviderContract:
         handle = self.sent(provider)
 
         provider.status(handle)
-        provider.result(handle)
+        self.fetched(provider, handle)
         provider.cancel(handle)
 
         keys = {asked["headers"][self.key_header][-5:] for asked in outside.requests(self.name)}
@@ -132,7 +148,7 @@ class ProviderContract:
 
         assert isinstance(self.send(provider), Unknown)
 
-        assert len(self.posts(outside)) == 1
+        assert len(self.submissions(outside)) == 1
         assert len(outside.jobs(self.name)) == runs
 
     def test_what_could_not_be_sent_can_be_sent_later(self, provider, settings):
@@ -194,28 +210,32 @@ class ProviderContract:
         lost = provider.build_handle(model_id=self.model_id, request_id="x", key_label="one")
 
         assert isinstance(provider.status(lost), Unknown)
-        assert isinstance(provider.result(lost), Unknown)
+        assert isinstance(self.fetched(provider, lost), Unknown)
         assert provider.cancel(lost) == CancelResult.UNKNOWN
 
     # --- Fetch --------------------------------------------------------------------------------
 
-    def test_the_result_is_a_video_that_plays(self, provider, outside):
-        result = provider.result(self.sent(provider))
+    def test_the_result_is_a_file_that_can_be_used(self, provider, outside):
+        handle = self.sent(provider)
+        result = self.fetched(provider, handle)
 
-        assert isinstance(result, Media)
-        assert result.kind == "video"
+        assert isinstance(result, Media), result
+        assert result.kind == self.kind
         into = BytesIO()
         answer = http.download(
-            result.url, into, allowed_hosts=provider.media_hosts, max_bytes=10_000_000
+            result.url,
+            into,
+            allowed_hosts=provider.media_hosts,
+            max_bytes=10_000_000,
+            headers=provider.weights_headers(handle) if self.kind == "weights" else {},
         )
         assert answer.status == 200
-        with av.open(BytesIO(into.getvalue()), format="mp4") as film:
-            assert sum(1 for _ in film.decode(video=0)) > 10
+        self.assert_usable(into.getvalue())
 
     def test_before_its_end_there_is_no_result(self, provider, outside):
         self.go(outside, run_seconds=600)
 
-        assert isinstance(provider.result(self.sent(provider)), Running)
+        assert isinstance(self.fetched(provider, self.sent(provider)), Running)
 
     @pytest.mark.parametrize(
         ("outcome", "reason"),
@@ -230,7 +250,7 @@ class ProviderContract:
         handle = self.sent(provider)
 
         assert provider.status(handle) == Done()
-        failed = provider.result(handle)
+        failed = self.fetched(provider, handle)
         assert isinstance(failed, Failed)
         assert failed.reason == reason
 
@@ -240,7 +260,7 @@ class ProviderContract:
         answer = self.send(provider)
 
         assert isinstance(answer, Rejected) == self.checks_input_first
-        end = answer if isinstance(answer, Rejected) else provider.result(answer.handle)
+        end = answer if isinstance(answer, Rejected) else self.fetched(provider, answer.handle)
         assert end.reason == FailureReason.REJECTED
         assert end.detail
 
@@ -248,7 +268,7 @@ class ProviderContract:
     def test_a_result_that_cannot_be_had_is_no_failure(self, provider, outside, outcome):
         self.go(outside, outcome=outcome)
 
-        assert isinstance(provider.result(self.sent(provider)), Unknown)
+        assert isinstance(self.fetched(provider, self.sent(provider)), Unknown)
 
     # --- Cancel -------------------------------------------------------------------------------
 
@@ -264,7 +284,7 @@ class ProviderContract:
         handle = self.sent(provider)
 
         assert provider.cancel(handle) == CancelResult.TOO_LATE
-        assert isinstance(provider.result(handle), Media)
+        assert isinstance(self.fetched(provider, handle), Media)
 
     def test_asked_twice_it_is_stopped_all_the_same(self, provider, outside):
         self.go(outside, queue_seconds=600)
@@ -277,7 +297,7 @@ class ProviderContract:
     def is_stopped(self, provider: Provider, handle: Handle, answer: CancelResult) -> bool:
         if answer == CancelResult.CANCELLED:
             return True
-        result = provider.result(handle)
+        result = self.fetched(provider, handle)
         return isinstance(result, Failed) and result.reason == FailureReason.CANCELLED
 
     # --- Whatever comes -------------------------------------------------------------------------
@@ -295,7 +315,7 @@ class ProviderContract:
 
             assert isinstance(self.send(provider), Unknown | Rejected | RetryLater), body
             assert isinstance(provider.status(handle), Unknown), body
-            assert isinstance(provider.result(handle), Unknown | Failed), body
+            assert isinstance(self.fetched(provider, handle), Unknown | Failed), body
             assert isinstance(provider.cancel(handle), CancelResult), body
 
     def test_a_look_is_redirected_within_the_provider_and_never_away_from_it(
@@ -325,19 +345,21 @@ class ProviderContract:
         assert all(path.startswith("/here/") for _, path, _ in stub_server.asked)
         stub_server.otherwise = (302, {"Location": f"{stub_server.url}/here/moved"}, b"")
         before = len(stub_server.asked)
+        self.prepare(stub_server)
         self.send(provider)
-        assert len(stub_server.asked) == before + 1
+        assert len(stub_server.asked) == before + len(self.preparation) + 1
 
     def test_our_key_goes_nowhere_else(self, provider, stub_server, settings):
         """Whatever addresses the provider names."""
         override_provider(settings, self.name, url=f"{stub_server.url}/here")
         elsewhere = f"{stub_server.url}/elsewhere"
         urls = dict.fromkeys(("status_url", "response_url", "cancel_url", "get"), elsewhere)
+        self.prepare(stub_server)
         stub_server.say(200, {"id": "x", "request_id": "x", "urls": urls, **urls})
 
         handle = self.sent(provider)
         provider.status(handle)
-        provider.result(handle)
+        self.fetched(provider, handle)
         provider.cancel(handle)
 
         assert all(path.startswith("/here/") for _, path, _ in stub_server.asked)

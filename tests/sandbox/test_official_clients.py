@@ -7,7 +7,10 @@ import replicate
 import runwayml
 from replicate.webhook import InvalidSignatureError, Webhooks, WebhookSigningSecret
 
+from tests.helpers.trained_weights import metadata_of, served, untarred, zip_of
+
 PROMPT = "A cat on a windowsill"
+TRAINER = "ostris/flux-dev-lora-trainer"
 VERSION = "wan-video/wan-2.2-t2v-fast"
 
 
@@ -18,10 +21,14 @@ def runway(sandbox):
 
 
 @pytest.fixture
-def predictions(sandbox):
+def replicate_client(sandbox):
     sandbox.control("provider", provider="replicate", queue_seconds=0, run_seconds=0)
-    client = replicate.Client(api_token="token", base_url=f"{sandbox.url}/replicate")
-    return client.predictions
+    return replicate.Client(api_token="token", base_url=f"{sandbox.url}/replicate")
+
+
+@pytest.fixture
+def predictions(replicate_client):
+    return replicate_client.predictions
 
 
 def create(runway, **changes):
@@ -153,6 +160,65 @@ def test_replicates_client_knows_each_refusal(sandbox, predictions, outcome, sta
     with pytest.raises(replicate.exceptions.ReplicateError) as refused:
         predictions.create(version=VERSION, input={"prompt": PROMPT})
     assert refused.value.status == status
+
+
+def test_replicates_client_trains_a_model_and_deletes_it(sandbox, replicate_client):
+    owner = replicate_client.accounts.current().username
+    model = replicate_client.models.create(owner, "mine", visibility="private", hardware="gpu-t4")
+    with served(zip_of(4)) as url:
+        training = replicate_client.trainings.create(
+            version=f"{TRAINER}:e440909d",
+            input={"input_images": url, "trigger_word": "ohwx", "steps": 600},
+            destination=f"{owner}/mine",
+        )
+        assert (training.status, "/predictions/" in training.urls["get"]) == ("starting", True)
+        training.reload()
+
+    assert (training.status, training.output["version"].partition(":")[0]) == (
+        "succeeded", "sandbox/mine",
+    )  # fmt: skip
+    key = {"Authorization": "Bearer token"}
+    content = sandbox.http.get(training.output["weights"], headers=key).content
+    assert metadata_of(untarred(content))["trigger_word"] == "ohwx"
+    [version] = model.versions.list().results
+    assert training.output["version"].endswith(version.id)
+
+    with pytest.raises(replicate.exceptions.ReplicateError):
+        replicate_client.models.delete(owner, "mine")
+    model.versions.delete(version.id)
+    assert model.versions.list().results == [version]
+    assert replicate_client.models.delete(owner, "mine")
+
+
+@pytest.mark.parametrize(
+    ("destination", "inputs"),
+    [("sandbox/other", {}), ("other/mine", {}), ("sandbox/mine", {"steps": 2})],
+)
+def test_replicates_client_is_refused_a_training(replicate_client, destination, inputs):
+    replicate_client.models.create("sandbox", "mine", visibility="private", hardware="gpu-t4")
+
+    with pytest.raises(replicate.exceptions.ReplicateError) as refused:
+        replicate_client.trainings.create(
+            version=f"{TRAINER}:e440909d",
+            input={"input_images": "http://x/y.zip"} | inputs,
+            destination=destination,
+        )
+    assert refused.value.status == 422
+
+
+def test_replicates_client_cancels_a_training(sandbox, replicate_client):
+    sandbox.control("provider", provider="replicate", queue_seconds=600)
+    replicate_client.models.create("sandbox", "mine", visibility="private", hardware="gpu-t4")
+    training = replicate_client.trainings.create(
+        version=f"{TRAINER}:e440909d",
+        input={"input_images": "http://x/y.zip"},
+        destination="sandbox/mine",
+    )
+
+    training.cancel()
+
+    training.reload()
+    assert training.status == "canceled"
 
 
 def test_replicates_client_verifies_a_webhook_and_refuses_a_forged_one(

@@ -217,6 +217,7 @@ def download(
     *,
     allowed_hosts: list[str] | None,
     max_bytes: int,
+    headers: Mapping[str, str] | None = None,
     timeout_seconds: float = 300,
 ) -> Response:
     """Stream a file from an address that another party named into `into`; the response's body stays
@@ -225,18 +226,27 @@ def download(
     The host must be on the list (None: any), and must resolve to public addresses at connection
     time (unless settings.ALLOW_PRIVATE_ADDRESSES): a check before connecting could be bypassed by a
     second DNS answer. Up to MOST_REDIRECTS redirects are followed, each checked likewise, within
-    `timeout_seconds` in all.
+    `timeout_seconds` in all. `headers` may hold a key: they are sent to the origin of `url` alone.
 
     Raises Refused, NotSent, NoAnswer, TooLarge.
     """
     deadline = time.monotonic() + timeout_seconds
+    headers = headers or {}
     for _ in range(MOST_REDIRECTS + 1):
         answer = _download(
-            url, into, allowed_hosts=allowed_hosts, max_bytes=max_bytes, deadline=deadline
+            url,
+            into,
+            allowed_hosts=allowed_hosts,
+            max_bytes=max_bytes,
+            headers=headers,
+            deadline=deadline,
         )
         if not answer.redirect:
             return answer
-        url = redirected(url, answer)
+        target = redirected(url, answer)
+        if _origin(target) != _origin(url):
+            headers = {}
+        url = target
     raise Refused("too many redirects")
 
 
@@ -246,6 +256,7 @@ def _download(
     *,
     allowed_hosts: list[str] | None,
     max_bytes: int,
+    headers: Mapping[str, str],
     deadline: float,
 ) -> Response:
     local = settings.ALLOW_PRIVATE_ADDRESSES
@@ -256,7 +267,7 @@ def _download(
         raise NoAnswer("the answer took too long")
     timeout = settings.PROVIDER_CONNECT_TIMEOUT_SECONDS, min(30, left)
     try:
-        with _opened("GET", url, headers={}, timeout=timeout, guarded=not local) as response:
+        with _opened("GET", url, headers=headers, timeout=timeout, guarded=not local) as response:
             answer = Response(response.status, b"", response.headers)
             if not answer.redirect:  # the body of one is not the file
                 for chunk in _chunks(response, deadline=deadline, max_bytes=max_bytes):
@@ -273,6 +284,11 @@ def redirected(url: str, answer: Response) -> str:
         return str(parse_url(urljoin(url, answer.redirect)))
     except (LocationParseError, ValueError) as error:
         raise Refused("address") from error
+
+
+def _origin(url: str) -> tuple[str | None, str | None, int | None]:
+    parts = parse_url(url)
+    return parts.scheme, parts.host, parts.port
 
 
 def check_url(url: str) -> None:

@@ -116,6 +116,34 @@ def test_any_other_answer_to_a_submission_leaves_open_whether_it_runs(
     assert len(stub_server.asked) == 1
 
 
+def test_a_submission_states_how_long_fal_keeps_the_result(fal, stub_server):
+    send(fal)
+
+    [(_, _, headers)] = stub_server.asked
+    lifetime = json.loads(headers["X-Fal-Object-Lifecycle-Preference"])
+    assert lifetime == {"expiration_duration_seconds": 7 * 24 * 3600}
+
+
+@pytest.mark.parametrize(
+    ("payload", "url"),
+    [
+        (
+            {"diffusers_lora_file": {"url": "https://x/a"}, "config_file": {"url": "y"}},
+            "https://x/a",
+        ),
+        ({"lora_file": {"url": "https://x/b"}}, "https://x/b"),
+        ({"diffusers_lora_file": None}, None),
+        ({"images": [{"url": "https://x/c"}]}, None),
+    ],
+)
+def test_the_weights_of_a_training_are_read(fal, payload, url):
+    result = fal.parse_result(payload, kind="weights")
+
+    assert getattr(result, "url", None) == url
+    if url is None:
+        assert result.reason == FailureReason.UNUSABLE
+
+
 def test_a_submission_to_nobody_was_not_sent(fal, settings):
     override_provider(settings, "fal", url="http://127.0.0.1:9")
 
