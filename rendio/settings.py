@@ -453,6 +453,7 @@ RATE_LIMITS = {
     "unknown_code_per_ip": (integer("RATE_LIMIT_REDEEM_PER_HOUR", 600), 3600),
     "redeem_per_user": (integer("RATE_LIMIT_REDEEM_PER_MINUTE", 5), 60),
     "uploads_per_user": (integer("RATE_LIMIT_UPLOADS_PER_HOUR", 60), 3600),
+    "training_uploads_per_user": (integer("RATE_LIMIT_TRAINING_UPLOADS_PER_HOUR", 30), 3600),
     "export_per_user": (integer("RATE_LIMIT_EXPORT_PER_HOUR", 10), 3600),
     "purchases_per_user": (integer("RATE_LIMIT_PURCHASES_PER_HOUR", 30), 3600),
     "default_per_user": (integer("RATE_LIMIT_DEFAULT_PER_MINUTE", 120), 60),
@@ -776,6 +777,28 @@ UPLOAD_BYTES_IN_ALL = integer("UPLOAD_BYTES_IN_ALL", 50_000_000_000)
 ALLOW_EXTERNAL_IMAGE_URLS = boolean("ALLOW_EXTERNAL_IMAGE_URLS", default=False)
 CLAMAV_ADDRESS = tcp_address("CLAMAV_URL")
 CLAMAV_TIMEOUT_SECONDS = integer("CLAMAV_TIMEOUT_SECONDS", 10, at_least=1)
+
+# --- Images for trainings: generation/training ------------------------------------------------
+
+# All files of one call.
+MAX_TRAINING_UPLOAD_BYTES = integer("MAX_TRAINING_UPLOAD_BYTES", 40_000_000, at_least=1_000)
+# What is not checked by then is for the next call; the phone waits for the response.
+TRAINING_UPLOAD_SECONDS = integer("TRAINING_UPLOAD_SECONDS", 30, at_least=1)
+TRAINING_SET_HOURS = integer("TRAINING_SET_HOURS", 72, at_least=1)
+# After the end of the training; 0: at once.
+TRAINING_KEEP_PICTURES_DAYS = integer("TRAINING_KEEP_PICTURES_DAYS", 0)
+# Storage of sets whose training has not ended, for one user and for all; 0: no limit.
+TRAINING_SETS_PER_USER = integer("TRAINING_SETS_PER_USER", 10)
+TRAINING_BYTES_PER_USER = integer("TRAINING_BYTES_PER_USER", 300_000_000)
+TRAINING_BYTES_IN_ALL = integer("TRAINING_BYTES_IN_ALL", 50_000_000_000)
+# Limits of a usable image; generation/training/picture_checks.py explains the measurements.
+TRAINING_MIN_SIDE_PX = integer("TRAINING_MIN_SIDE_PX", 512, at_least=64)
+TRAINING_MIN_SHARPNESS = integer("TRAINING_MIN_SHARPNESS", 40)
+TRAINING_MIN_LUMINANCE = integer("TRAINING_MIN_LUMINANCE", 20, at_most=255)
+TRAINING_MAX_LUMINANCE = integer("TRAINING_MAX_LUMINANCE", 240, at_most=255)
+TRAINING_MAX_CLIPPED_PERCENT = integer("TRAINING_MAX_CLIPPED_PERCENT", 90, at_most=100)
+# Of 64 bits: images that differ in no more are near-duplicates.
+TRAINING_DUPLICATE_BITS = integer("TRAINING_DUPLICATE_BITS", 8, at_most=32)
 
 # --- Moderation: generation/moderation --------------------------------------------------------
 

@@ -49,7 +49,9 @@ from generation.models.requests import (
     new_webhook_token,
 )
 from generation.models.training import (
+    FACE_PROBLEMS,
     MAX_MODEL_NAME,
+    PictureProblem,
     ProviderModelDeletion,
     TrainedModel,
     TrainingConsent,
@@ -59,6 +61,7 @@ from generation.models.training import (
 )
 
 __all__ = [
+    "FACE_PROBLEMS",
     "IN_FLIGHT",
     "LIVE_STATES",
     "MAINTENANCE_ID",
@@ -83,6 +86,7 @@ __all__ = [
     "JobStatus",
     "Maintenance",
     "ModelKind",
+    "PictureProblem",
     "PricingType",
     "ProviderHealth",
     "ProviderKey",

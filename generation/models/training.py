@@ -28,6 +28,28 @@ class TrainingKind(models.TextChoices):
     OBJECT = "object"
 
 
+class PictureProblem(models.TextChoices):
+    """Why an image, or a file that is none, cannot be used for a training."""
+
+    TOO_SMALL = "too_small"
+    BLURRED = "blurred"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    DUPLICATE = "duplicate"
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+    # Of files that are not stored:
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    NOT_ALLOWED = "not_allowed"
+    SET_FULL = "set_full"
+    NOT_CHECKED = "not_checked"
+
+
+# These matter only where a person is trained.
+FACE_PROBLEMS = frozenset({PictureProblem.NO_FACE, PictureProblem.SEVERAL_FACES})
+
+
 class TrainingSet(models.Model):
     """Images that a user uploaded for a training."""
 
@@ -106,6 +128,12 @@ class TrainingPicture(models.Model):
     @staticmethod
     def name_of(set_id: UUID, picture_id: UUID) -> str:
         return f"training/{set_id}/{picture_id}.jpg"
+
+    def problems_for(self, kind: str | None) -> list[str]:
+        """The problems that matter to a training of this kind; None: to any."""
+        if kind == TrainingKind.PERSON:
+            return list(self.problems)
+        return [problem for problem in self.problems if problem not in FACE_PROBLEMS]
 
 
 class TrainingConsent(models.Model):
