@@ -1,10 +1,10 @@
-"""One client's connection, as the loop sees it."""
+"""One client's connection."""
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ class State(StrEnum):
     KEPT = "kept"  # answered, open for the next request
     HEAD = "head"  # part of a head received
     BODY = "body"  # part of a body missing
-    QUEUED = "queued"  # a thread has the request, or will have
+    QUEUED = "queued"  # the request is complete; a thread has it, or will have
     STREAM = "stream"  # a thread streams the response
     SENDING = "sending"  # answered; the client has not read all of it
     LINGERING = "lingering"  # to be closed once the client has read the answer
+    CLOSED = "closed"
 
 
 # Closed first if there is no room for a new connection: no thread works for them.
@@ -32,32 +33,22 @@ GIVES_WAY = {State.NEW, State.KEPT, State.HEAD, State.BODY, State.SENDING, State
 
 
 class Connection:
-    """Owned by the loop. While a thread has the request (State.QUEUED, State.STREAM) that thread
-    uses `outgoing`, and at the end sets `closes_after_answer` and, last, `is_answered`."""
+    """`owner` is held by whoever acts for the connection: a thread, or the request itself from the
+    moment it is complete until its response is written."""
 
-    def __init__(
-        self,
-        client: socket.socket,
-        address: Any,
-        server: Any,
-        *,
-        on_waiting: Callable[[Connection], None],
-    ) -> None:
+    def __init__(self, client: socket.socket, variables: dict[str, Any]) -> None:
         self.client = client
-        self.address = address
-        self.server = server
+        self.descriptor = client.fileno()
+        self.variables = variables  # of WSGI's environ, the same for all requests
+        self.owner = threading.Lock()
         self.received = bytearray()
         self.heads = Heads()
         self.incoming: Incoming | None = None
-        self.outgoing = Outgoing(client, lambda: on_waiting(self))
+        self.outgoing = Outgoing(client)
         self.task: Task | None = None
-        self.is_answered = False  # by the thread; the loop has not gone on yet: Worker._settle
-        self.has_more = False  # to be read after the current response
-        self.requests = 0
         self.held_bytes = 0  # of its body, as they count against the process's limit
         self.closes_after_answer = False
         self.may_send_more = False  # than is read: see Worker._end
-        self.watched = 0  # the events that the poller looks for
         self.dropped_bytes = 0
         self.state = State.NEW
         self.since = time.monotonic()
@@ -86,8 +77,6 @@ class Connection:
 
     def _reads_too_slowly(self, now: float, limits: Limits) -> bool:
         out = self.outgoing
-        if not out.needs_room:
-            return False
         if now - out.progressed_at > limits.reader_seconds:
             return True
         if self.state is State.STREAM:

@@ -1,21 +1,12 @@
-"""A request that arrives in pieces. Nothing here blocks: the loop passes the received bytes.
-
-gunicorn parses and validates the head (RFC 9112, 3 to 6). The body is collected here, because
-gunicorn reads it from a socket that may block.
-"""
+"""A request that arrives in pieces. Nothing here blocks: the received bytes are passed in."""
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from gunicorn.http import errors
-from gunicorn.http.message import Request
-from gunicorn.http.unreader import Unreader
+from rendio.server.head import MAX_HEAD_BYTES, Head, Malformed, parse
 
-MAX_HEAD_BYTES = 64 * 1024
 END_OF_HEAD = b"\r\n\r\n"
 # Up to this much of a too large body is read and dropped, so that a client that sends it anyway
 # can read the response.
@@ -27,21 +18,6 @@ _LONGEST_TRAILERS = 8 * 1024
 _FREE_FRAMING_BYTES = 64 * 1024
 
 
-class Malformed(errors.ParseException):  # type: ignore[misc]
-    """The body's framing violates RFC 9112, 7.1."""
-
-
-class _Head(Unreader):  # type: ignore[misc]
-    """A complete head, in the form that gunicorn reads."""
-
-    def __init__(self, head: bytes) -> None:
-        super().__init__()
-        self.buf.write(head)
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        return b""
-
-
 class Heads:
     """The heads of a connection's requests, in order."""
 
@@ -50,27 +26,23 @@ class Heads:
         # byte is thus searched once, and not once per byte.
         self._searched_bytes = 0
 
-    def take(
-        self, received: bytearray, *, config: Any, address: Any, number: int
-    ) -> Request | None:
-        """Remove the next request's head from `received`; None while it is incomplete.
-
-        Raises gunicorn's ParseException for a malformed or too large head.
-        """
+    def take(self, received: bytearray) -> Head | None:
+        """Remove the next request's head from `received`; None while it is incomplete. Raises
+        Malformed."""
         while received.startswith(b"\r\n"):
             # RFC 9112, 2.2: an empty line before a request is skipped.
             del received[:2]
             self._searched_bytes = 0
         end = received.find(END_OF_HEAD, self._searched_bytes)
         if end > MAX_HEAD_BYTES or (end < 0 and len(received) > MAX_HEAD_BYTES):
-            raise errors.LimitRequestHeaders("the head is too large")
+            raise Malformed("the head is too large", status=431)
         if end < 0:
             self._searched_bytes = max(len(received) - len(END_OF_HEAD) + 1, 0)
             return None
         self._searched_bytes = 0
-        head = bytes(received[: end + len(END_OF_HEAD)])
+        head = bytes(received[:end])
         del received[: end + len(END_OF_HEAD)]
-        return Request(config, _Head(head), address, number)
+        return parse(head)
 
 
 class Incoming:
@@ -81,19 +53,17 @@ class Incoming:
     large a body, the request does not wait for the body.
     """
 
-    def __init__(self, request: Any, *, room: int) -> None:
-        self.request = request
-        self.expects_continue = bool(request._expected_100_continue)
-        # We respond to this, because gunicorn would do so only after reading the body.
-        request._expected_100_continue = False
-        self._length, self._chunks = _framing(request)
+    def __init__(self, head: Head, *, room: int) -> None:
+        self.head = head
+        self.expects_continue = head.expects_continue
+        self._chunks = _Chunks() if head.is_chunked else None
         self._room = room
         self._body = bytearray()
         self.received_bytes = 0  # of the body, with the framing
         self._body_bytes = 0
-        self.is_complete = self._chunks is None and self._length == 0
+        self.is_complete = not (head.is_chunked or head.body_bytes)
         # The response does not wait for the rest of the body, and the connection closes afterwards.
-        self.is_too_large = self._length > room
+        self.is_too_large = head.body_bytes > room
 
     @property
     def has_begun(self) -> bool:
@@ -111,45 +81,30 @@ class Incoming:
                 self._keep(piece)
             self.is_complete = self._chunks.ended
         else:
-            piece = bytes(received[: self._length - self._body_bytes])
+            piece = bytes(received[: self.head.body_bytes - self._body_bytes])
             del received[: len(piece)]
             self._keep(piece)
-            self.is_complete = self._body_bytes == self._length
+            self.is_complete = self._body_bytes == self.head.body_bytes
         self.received_bytes += before - len(received)
         if self._chunks:
             if self.received_bytes > _FREE_FRAMING_BYTES + 2 * self._body_bytes:
                 raise Malformed("chunks that are too small")
             self.is_too_large = self.received_bytes > self._room + DROPPED_BYTES
 
-    def for_application(self) -> Any:
-        """The request with its body in memory and of known length, chunked or not."""
-        headers = self.request.headers
+    def for_application(self) -> tuple[dict[str, str], bytes]:
+        """The head's fields and the body, which has a length, chunked or not."""
+        fields = self.head.fields
         if self._chunks:
-            headers = [(name, value) for name, value in headers if name != "TRANSFER-ENCODING"]
-            headers.append(("CONTENT-LENGTH", str(self._body_bytes)))
-        self.request.headers = headers
-        self.request.body = io.BytesIO(self._body)
-        self._body = bytearray()
-        return self.request
+            fields = {**fields, "CONTENT_LENGTH": str(self._body_bytes)}
+            del fields["HTTP_TRANSFER_ENCODING"]
+        body, self._body = bytes(self._body), bytearray()
+        return fields, body
 
     def _keep(self, piece: bytes) -> None:
         self._body_bytes += len(piece)
         place = self._room + 1 - len(self._body)
         if place > 0:
             self._body += piece[:place]
-
-
-def _framing(request: Any) -> tuple[int, _Chunks | None]:
-    """The body's length, or a decoder of its chunks. gunicorn has refused a head with both."""
-    length, chunks = 0, None
-    for name, value in request.headers:
-        if name == "CONTENT-LENGTH":
-            length = int(value)
-        elif name == "TRANSFER-ENCODING":
-            if value.strip().lower() != "chunked":
-                raise errors.UnsupportedTransferCoding(value)
-            chunks = _Chunks()
-    return length, chunks
 
 
 class _Chunks:

@@ -8,7 +8,6 @@ from uuid import uuid4
 from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
-from gunicorn.http import errors
 from gunicorn.util import http_date
 
 from rendio.common.errors import (
@@ -23,17 +22,9 @@ from rendio.common.observability import request_id
 from rendio.common.web import language
 
 NOT_IN_TIME = _("Not received in time.")
-# gunicorn's exceptions for a refused head; all others are 400.
-_STATUSES = {
-    errors.ExpectationFailed: 417,
-    errors.LimitRequestLine: 414,
-    errors.LimitRequestHeaders: 431,
-    errors.UnsupportedTransferCoding: 501,
-}
 
 
-def malformed(exception: Exception) -> bytes:
-    status = next((_STATUSES[kind] for kind in _STATUSES if isinstance(exception, kind)), 400)
+def malformed(status: int) -> bytes:
     return answer(InvalidInput(fields={"request": [MALFORMED]}, status=status))  # type: ignore[list-item]
 
 

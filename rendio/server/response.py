@@ -1,29 +1,94 @@
-"""gunicorn's response, with a date that is formatted once a second."""
+"""The application's response: WSGI's `start_response`, and the bytes of its head."""
 
 from __future__ import annotations
 
+import re
 import time
+from email.utils import formatdate
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from gunicorn.http import wsgi
-from gunicorn.util import http_date
+from rendio.server.head import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    ExceptionInfo = (
+        tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+    )
+
+# RFC 9112, 4 and 5: what a response's head may contain, line by line.
+_HEAD = re.compile(rb"(?:[\t\x20-\x7e\x80-\xff]+\r\n)+\r\n")
+# RFC 9110, 15.3.5 and 15.4.5.
+_WITHOUT_BODY = frozenset({"204", "304"})
 
 
-class Response(wsgi.Response):  # type: ignore[misc]
-    def default_headers(self) -> list[str]:
-        connection = "close" if self.should_close() else "keep-alive"
-        headers = [
-            f"HTTP/{self.req.version[0]}.{self.req.version[1]} {self.status}\r\n",
-            f"Server: {self.version}\r\n",
-            f"Date: {_date(int(time.time()))}\r\n",
-            f"Connection: {connection}\r\n",
+class Response:
+    """`closes`: the connection ends with this response, whatever its length."""
+
+    def __init__(self, request: Head, *, closes: bool) -> None:
+        self._request = request
+        self._closes = closes or request.closes
+        self._status = ""
+        self._fields: list[tuple[str, str]] = []
+        self.length: int | None = None
+        self.has_begun = False
+
+    def start(
+        self,
+        status: str,
+        fields: list[tuple[str, str]],
+        exc_info: ExceptionInfo | None = None,
+        /,
+    ) -> Callable[[bytes], object]:
+        """`start_response` (PEP 3333). The function that it returns is not supported: no
+        application since has used it."""
+        if self.has_begun and exc_info and exc_info[1]:
+            raise exc_info[1]
+        self._status = status
+        self._fields = fields
+        self.length = next(
+            (int(value) for name, value in fields if name.lower() == "content-length"), None
+        )
+        return _refuse_write
+
+    @property
+    def omits_body(self) -> bool:
+        return self._request.method == "HEAD" or self._status[:3] in _WITHOUT_BODY
+
+    @property
+    def is_chunked(self) -> bool:
+        return self.length is None and not self.omits_body and self._request.minor_version > 0
+
+    @property
+    def closes(self) -> bool:
+        """Whether the end of the connection is the end of the response, or follows it."""
+        is_delimited = self.length is not None or self.omits_body or self.is_chunked
+        return self._closes or not is_delimited
+
+    def head(self) -> bytes:
+        """Raises ValueError if a name or value would end its line."""
+        self.has_begun = True
+        lines = [
+            f"HTTP/1.{self._request.minor_version} {self._status}\r\n"
+            f"Date: {_date(int(time.time()))}\r\n"
+            f"Connection: {'close' if self.closes else 'keep-alive'}\r\n"
         ]
-        if self.chunked:
-            headers.append("Transfer-Encoding: chunked\r\n")
-        return headers
+        if self.is_chunked:
+            lines.append("Transfer-Encoding: chunked\r\n")
+        lines += [f"{name}: {value}\r\n" for name, value in self._fields]
+        lines.append("\r\n")
+        head = "".join(lines).encode("latin-1")
+        if not _HEAD.fullmatch(head):
+            raise ValueError("A line end or a control character in the response's head.")
+        return head
+
+
+def _refuse_write(_data: bytes) -> None:
+    raise NotImplementedError("The application returns its response.")
 
 
 @lru_cache(1)
 def _date(second: int) -> str:
-    date: str = http_date(second)
-    return date
+    return formatdate(second, usegmt=True)
