@@ -68,7 +68,7 @@ class Connection:
             case State.BODY if self.incoming:
                 received = self.incoming.received_bytes
                 return waited > limits.body_seconds + received / limits.least_bytes_per_second
-            case State.STREAM | State.SENDING:
+            case State.SENDING:
                 return self._reads_too_slowly(now, limits)
             case State.LINGERING:
                 allowed = self.dropped_bytes / limits.least_bytes_per_second
@@ -79,8 +79,5 @@ class Connection:
         out = self.outgoing
         if now - out.progressed_at > limits.reader_seconds:
             return True
-        if self.state is State.STREAM:
-            # A stream lasts minutes and sends little: there is no minimum rate.
-            return False
         allowed = limits.reader_seconds + out.sent_bytes / limits.least_bytes_per_second
         return now - self.since > allowed

@@ -1,16 +1,15 @@
-"""Threads that run the application.
+"""Threads with tasks of one kind.
 
 The pool of concurrent.futures makes a future for each task, with a lock and a condition. No code
-waits for the result of a call here, so a task needs none of them.
+waits for a result here, so a task needs none of them.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class Threads:
     """Threads that run tasks in the order of their submission. All start with the first task."""
 
     def __init__(self, count: int, name: str) -> None:
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Task] = SimpleQueue()
         self._threads = [
             # A daemon: a call that hangs must not keep the process from ending.
             threading.Thread(target=self._run, name=f"{name}_{number}", daemon=True)
@@ -71,7 +70,8 @@ class Threads:
                 self._have_started = True
 
     def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while True:
+            task = self._tasks.get()
             try:
                 task.run()
             except BaseException:
@@ -79,19 +79,3 @@ class Threads:
                 logger.exception("A task failed.")
             # Until the next one, the thread must not keep a request's memory.
             del task
-
-    def stop(self) -> None:
-        """Drop tasks that wait; threads end after the tasks that run."""
-        while True:
-            try:
-                self._tasks.get_nowait()
-            except Empty:
-                break
-        for _thread in self._threads:
-            self._tasks.put(None)
-
-    def join(self, *, until: float) -> None:
-        """Wait for running tasks after `stop`, at most until this time (time.monotonic)."""
-        if self._have_started:
-            for thread in self._threads:
-                thread.join(max(until - time.monotonic(), 0))

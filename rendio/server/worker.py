@@ -131,6 +131,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             if time.monotonic() - stopped_at > LAST_REQUEST_SECONDS:
                 for connection in list(self._connections.values()):
                     self._close_if(connection, {State.NEW, State.KEPT})
+        self._poller.end()
 
     def _is_late(self, connection: Connection, now: float) -> bool:
         return connection.is_late(now, self._limits, keepalive=self.cfg.keepalive)
@@ -153,12 +154,16 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     def _work(self) -> None:
         while (descriptor := self._poller.wait()) is not None:
-            if listener := self._listeners.get(descriptor):
-                self._accept(listener)
-            elif connection := self._connections.get(descriptor):
-                connection.owner.acquire()
-                self._act(connection, self._on_event)
-                self._run_calls()
+            try:
+                if listener := self._listeners.get(descriptor):
+                    self._accept(listener)
+                elif connection := self._connections.get(descriptor):
+                    connection.owner.acquire()
+                    self._act(connection, self._on_event)
+                    self._run_calls()
+            except BaseException:
+                # All other clients need this thread.
+                self.log.exception("A thread failed.")
 
     def _act(self, connection: Connection, act: Callable[..., None], *arguments: Any) -> None:
         """Act for a connection that this thread owns. An error must not end the others."""

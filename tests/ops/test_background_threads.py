@@ -254,4 +254,5 @@ def test_every_background_thread_is_in_the_table_of_threads():
     assert {str(file.relative_to(PROJECT)) for file in raw} == {
         "rendio/common/background/threads.py",
         "rendio/server/threads.py",
+        "rendio/server/worker.py",
     }

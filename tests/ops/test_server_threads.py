@@ -1,9 +1,8 @@
-"""The threads that run calls: order, cancelling, errors, the end."""
+"""Threads with tasks of one kind: order, cancelling, errors."""
 
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -13,9 +12,7 @@ from tests.helpers.wait import wait_for
 
 @pytest.fixture
 def threads():
-    threads = Threads(1, "test")
-    yield threads
-    threads.stop()
+    return Threads(1, "test")
 
 
 @pytest.fixture
@@ -61,25 +58,3 @@ def test_a_task_that_raises_does_not_end_its_thread(threads, caplog):
 
 def fail(error):
     raise error
-
-
-def test_stop_drops_waiting_tasks_and_join_waits_for_running_ones(threads, busy):
-    done = []
-    threads.submit(done.append, 1)
-    threads.stop()
-    began = time.monotonic()
-    threads.join(until=began + 0.2)
-    assert time.monotonic() - began >= 0.2
-
-    busy.set()
-    threads.join(until=time.monotonic() + 10)
-
-    assert not any(thread.is_alive() for thread in threads._threads)
-    assert done == []
-
-
-def test_threads_that_have_had_no_task_end_at_once():
-    threads = Threads(3, "test")
-    threads.stop()
-    threads.join(until=time.monotonic() + 10)
-    assert not any(thread.is_alive() for thread in threads._threads)
