@@ -9,8 +9,9 @@ from django.conf import settings
 
 from rendio.common.web.parsers import FORM_BYTES
 
-# The only calls that take more than settings.DATA_UPLOAD_MAX_MEMORY_SIZE.
-UPLOAD_PATHS = frozenset({"/v1/upload-image", "/functions/v1/upload-image"})
+# The only calls that take more than settings.DATA_UPLOAD_MAX_MEMORY_SIZE, below /v1/ and its older
+# name.
+IMAGE_CALLS, TRAINING_CALLS = ("upload-image", "uploads"), ("train/upload",)
 # A connection that sends a file keeps the file open as well.
 FILES_PER_CONNECTION = 2
 # Files that a process opens in addition to its connections.
@@ -28,7 +29,7 @@ class Limits:
     queue_seconds: float
     least_bytes_per_second: int
     body_bytes: int
-    upload_bytes: int
+    bytes_by_path: dict[str, int]
     held_bytes: int
 
     @classmethod
@@ -46,14 +47,19 @@ class Limits:
             queue_seconds=settings.WEB_QUEUE_SECONDS,
             least_bytes_per_second=settings.WEB_LEAST_BYTES_PER_SECOND,
             body_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
-            upload_bytes=max(
-                settings.MAX_UPLOAD_BYTES + FORM_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            ),
+            bytes_by_path=_bytes_by_path(IMAGE_CALLS, settings.MAX_UPLOAD_BYTES)
+            | _bytes_by_path(TRAINING_CALLS, settings.MAX_TRAINING_UPLOAD_BYTES),
             held_bytes=settings.WEB_BODY_MEMORY_BYTES,
         )
 
     def body_bytes_for(self, path: str) -> int:
-        return self.upload_bytes if path in UPLOAD_PATHS else self.body_bytes
+        return self.bytes_by_path.get(path, self.body_bytes)
+
+
+def _bytes_by_path(calls: tuple[str, ...], file_bytes: int) -> dict[str, int]:
+    """The limits of bodies with files of so many bytes."""
+    limit = max(file_bytes + FORM_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return {f"{prefix}{call}": limit for prefix in ("/v1/", "/functions/v1/") for call in calls}
 
 
 def _connections(wanted: int) -> int:

@@ -1,10 +1,11 @@
-"""Parsers of request bodies: JSON, and multipart forms with a file."""
+"""Parsers of request bodies: JSON, and multipart forms with a file or several."""
 
 from __future__ import annotations
 
 import codecs
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -110,18 +111,49 @@ class FormParser(BaseParser):
         media_type: str | None = None,
         parser_context: Any = None,
     ) -> dict[str, Any]:
-        meta = parser_context["request"].META
-        _check_announced_length(meta, limit=settings.MAX_UPLOAD_BYTES + FORM_BYTES)
         file = _SingleFileHandler()
-        try:
-            # Always UTF-8; a codec in the request is ignored.
-            fields, _files = MultiPartParser(meta, stream, [file], "utf-8").parse()
-        except (MultiPartParserError, UnreadablePostError) as error:
-            raise ParseError(_("Not a valid form.")) from error
-        body: dict[str, Any] = dict(fields.items())
+        limit = settings.MAX_UPLOAD_BYTES + FORM_BYTES
+        body = _parse_form(stream, parser_context["request"].META, file, max_bytes=limit)
         if file.chunks is not None:
             body["file"] = b"".join(file.chunks)
         return body
+
+
+class FilesParser(BaseParser):
+    """A multipart form with files named `files`, together of at most
+    settings.MAX_TRAINING_UPLOAD_BYTES.
+
+    `files` of the body is a list of `SentFile`; other fields are text, other files are ignored. A
+    file of more than settings.MAX_UPLOAD_BYTES has no content, and does not fail the others. Too
+    large a body is refused before reading.
+    """
+
+    media_type = "multipart/form-data"
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Any = None,
+    ) -> dict[str, Any]:
+        handler = _FilesHandler()
+        limit = settings.MAX_TRAINING_UPLOAD_BYTES + FORM_BYTES
+        body = _parse_form(stream, parser_context["request"].META, handler, max_bytes=limit)
+        return body | {"files": handler.files}
+
+
+def _parse_form(
+    stream: Any, meta: dict[str, Any], handler: FileUploadHandler, *, max_bytes: int
+) -> dict[str, Any]:
+    """The text fields of a form; `handler` keeps its files. Raises RequestDataTooBig if the form
+    announces more than `max_bytes`, ParseError."""
+    _check_announced_length(meta, limit=max_bytes)
+    try:
+        # Always UTF-8; a codec in the request is ignored.
+        fields, _files = MultiPartParser(meta, stream, [handler], "utf-8").parse()
+    except (MultiPartParserError, UnreadablePostError) as error:
+        raise ParseError(_("Not a valid form.")) from error
+    return dict(fields.items())
 
 
 class _SingleFileHandler(FileUploadHandler):
@@ -145,3 +177,37 @@ class _SingleFileHandler(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> None:
         """Nothing for Django's own collection of files."""
+
+
+@dataclass
+class SentFile:
+    """A file of a form. `content` is None if the file is larger than settings.MAX_UPLOAD_BYTES."""
+
+    name: str
+    content: bytes | None = None
+
+
+class _FilesHandler(FileUploadHandler):
+    """Keeps the files named `files` in memory, each up to the limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[SentFile] = []
+        self._chunks: list[bytes] = []
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        if self.field_name != "files":
+            raise SkipFile
+        self._chunks = []
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        if start + len(raw_data) <= settings.MAX_UPLOAD_BYTES:
+            self._chunks.append(raw_data)
+        else:
+            self._chunks = []
+
+    def file_complete(self, file_size: int) -> None:
+        fits = file_size <= settings.MAX_UPLOAD_BYTES
+        self.files.append(SentFile(self.file_name or "", b"".join(self._chunks) if fits else None))
+        self._chunks = []
