@@ -30,7 +30,7 @@ from generation.errors import (
     ProviderUnavailable,
     StorageUnavailable,
 )
-from generation.models import MEDIA_KINDS, JobStatus
+from generation.models import MEDIA_KINDS, JobStatus, TrainingKind
 from generation.prompt_helper import api as prompt_helper_api
 from generation.prompt_helper.responses import ImproveBody, ImprovedAnswer
 from generation.provenance import ProvenanceAnswer
@@ -40,6 +40,8 @@ from generation.serializers import (
     JobStatusAnswer,
     QuoteAnswer,
 )
+from generation.training import picture_api
+from generation.training.picture_responses import UploadedSetAnswer
 from generation.uploads import api as uploads_api
 from generation.uploads.responses import DirectIdBody, DirectUploadAnswer, UploadAnswer
 from generation.video_files.media_info import SourceType
@@ -130,6 +132,7 @@ UPLOAD = {
     "height": 768,
     "expires_at": "2026-11-22T05:17:16Z",
 }
+TRAINING_SET = "01a1fc89-91ea-73fa-8415-4b583de90c01"
 CANCELLED = {"job_id": JOB, "status": "cancelled", "refunded": True, "credits_refunded": 1}
 JOB_IN_PATH = OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
 IMAGE_ORDER = {
@@ -456,6 +459,57 @@ OPERATIONS: Operations = {
         request_example={"direct_id": "01a1fc89-91ea-73fa-8415-4b583de90bff"},
         response=UploadAnswer,
         response_example=UPLOAD,
+        status=201,
+        refusals=(*UPLOAD_REFUSALS, NotFound),
+    ),
+    picture_api.UploadTrainingPictures: Operation(
+        tag=Tag.GENERATION,
+        summary="Upload images for a training",
+        text="1 to 40 files, each as for `upload-image` and together up to 40 MB: send more in "
+        "further calls with the `set_id` of the first. Each image is judged by itself, and an "
+        "unusable one does not fail the others. With `kind` the judgement is for that kind of "
+        "training: images of a person need one face. A call may be repeated: a file that the set "
+        "has already is not stored again. 429 while another such call of the user runs.",
+        body={
+            "type": "object",
+            "properties": {
+                "files": {
+                    "type": "array",
+                    "items": {"type": "string", "format": "binary"},
+                    "minItems": 1,
+                    "maxItems": 40,
+                },
+                "set_id": {"type": "string", "format": "uuid"},
+                "kind": {"type": "string", "enum": TrainingKind.values},
+            },
+            "required": ["files"],
+        },
+        body_type="multipart/form-data",
+        response=UploadedSetAnswer,
+        response_example={
+            "set_id": TRAINING_SET,
+            "pictures": [
+                {
+                    "picture_id": "01a1fc89-91ea-73fa-8415-4b583de90c02",
+                    "file_name": "IMG_0001.HEIC",
+                    "width": 1536,
+                    "height": 2048,
+                    "problems": [],
+                    "usable": True,
+                },
+                {
+                    "picture_id": None,
+                    "file_name": "IMG_0002.HEIC",
+                    "width": None,
+                    "height": None,
+                    "problems": [{"problem": "too_large", "message": "The file is too large."}],
+                    "usable": False,
+                },
+            ],
+            "usable": 1,
+            "minimum": 10,
+            "expires_at": "2026-11-24T05:17:16Z",
+        },
         status=201,
         refusals=(*UPLOAD_REFUSALS, NotFound),
     ),

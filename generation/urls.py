@@ -2,6 +2,7 @@ from django.urls import path
 
 from generation import api
 from generation.prompt_helper import api as prompt_helper_api
+from generation.training import picture_api
 from generation.uploads import api as uploads_api
 
 urlpatterns = [
@@ -11,6 +12,7 @@ urlpatterns = [
     path("uploads", uploads_api.Uploads.as_view()),
     path("start-direct-upload", uploads_api.StartDirectUpload.as_view()),
     path("finish-direct-upload", uploads_api.FinishDirectUpload.as_view()),
+    path("train/upload", picture_api.UploadTrainingPictures.as_view()),
     path("improve-prompt", prompt_helper_api.ImprovePrompt.as_view()),
     path("quote-video", api.QuoteVideo.as_view()),
     path("generate-video", api.GenerateVideo.as_view()),

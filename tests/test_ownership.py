@@ -36,7 +36,7 @@ OWN_CALLS = [
 def call(phone: Phone, method: str, route: str, **sent: Any) -> Any:
     if method == "get":
         return phone.get(route, **sent)
-    if route in {"upload-image", "uploads"}:  # which take a form
+    if route in {"upload-image", "uploads", "train/upload"}:  # which take a form
         return phone.client.post(f"/v1/{route}", sent, headers=phone._headers())
     return phone.post(route, sent, Idempotency_Key=str(uuid4()))
 

@@ -21,10 +21,13 @@ from rendio.common.errors import RateLimited
 # an upload that has arrived does not wait for foreign servers.
 _processing_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 2, 1))
 _fetch_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 4, 1))
+# A call with the images of a training takes a slot for each image in turn, and a thread for long.
+_training_slots = threading.BoundedSemaphore(max(settings.WEB_THREADS // 4, 1))
 RETRY_AFTER_SECONDS = 5
 
 _lock = threading.Lock()
 _fetching: set[UUID] = set()
+_sending_trainings: set[UUID] = set()
 
 
 @contextmanager
@@ -40,16 +43,28 @@ def fetch_slot(user_id: UUID) -> Iterator[None]:
 
     Raises UploadsUnavailable if no slot is free, RateLimited while the user already holds one.
     """
+    with _one_per_user(_fetching, user_id), _acquire(_fetch_slots):
+        yield
+
+
+@contextmanager
+def training_slot(user_id: UUID) -> Iterator[None]:
+    """Hold a slot for the images of a training. Each user may hold one. Raises as `fetch_slot`."""
+    with _one_per_user(_sending_trainings, user_id), _acquire(_training_slots):
+        yield
+
+
+@contextmanager
+def _one_per_user(users: set[UUID], user_id: UUID) -> Iterator[None]:
     with _lock:
-        if user_id in _fetching:
+        if user_id in users:
             raise RateLimited(retry_after=RETRY_AFTER_SECONDS)
-        _fetching.add(user_id)
+        users.add(user_id)
     try:
-        with _acquire(_fetch_slots):
-            yield
+        yield
     finally:
         with _lock:
-            _fetching.discard(user_id)
+            users.discard(user_id)
 
 
 @contextmanager

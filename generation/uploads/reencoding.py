@@ -62,7 +62,13 @@ def reencode(content: bytes) -> ReencodedImage:
     Raises InvalidFile with the problem in its details, UploadsUnavailable if other images occupy
     the decoder for DECODER_WAIT_SECONDS.
     """
-    return _decode(content, _encode_jpeg, background="white")
+    return decode(content, encode_jpeg)
+
+
+def decode(content: bytes, use: Callable[[Image.Image], T]) -> T:
+    """Decode an image and return what `use` makes of it: upright, in sRGB, transparency on white.
+    Raises like `reencode`."""
+    return _decode(content, use, background="white")
 
 
 def reencode_mask(content: bytes, *, size: tuple[int, int]) -> bytes:
@@ -75,7 +81,7 @@ def reencode_mask(content: bytes, *, size: tuple[int, int]) -> bytes:
     return _decode(content, partial(_encode_mask, size=size), background="black")
 
 
-def _encode_jpeg(image: Image.Image) -> ReencodedImage:
+def encode_jpeg(image: Image.Image) -> ReencodedImage:
     out = BytesIO()
     image.save(out, "JPEG", quality=QUALITY)
     return ReencodedImage(out.getvalue(), image.width, image.height)

@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 import requests
 from django.db import connection, transaction
+from PIL import Image
 
 from generation import media
 from rendio import worker
@@ -133,6 +134,23 @@ def test_a_picture_in_chunks_is_taken(running):
     )
 
     assert answer.status_code == 201, answer.text
+
+
+def test_calls_with_images_take_more_than_others(running):
+    phone = running.phone()
+    noise = Image.frombytes("RGB", (640, 640), os.urandom(640 * 640 * 3))
+    image = pictures.saved(noise, "PNG")
+    assert len(image) > 1_000_000
+
+    for call, field in (("upload-image", "file"), ("uploads", "file"), ("train/upload", "files")):
+        answer = requests.post(
+            f"{phone.url}/v1/{call}",
+            files={field: ("a.png", image, "image/png")},
+            headers=phone._headers(),
+            timeout=30,
+        )
+
+        assert answer.status_code == 201, (call, answer.text)
 
 
 def test_a_signed_webhook_in_chunks_is_genuine(running):
