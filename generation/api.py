@@ -95,7 +95,7 @@ class QuoteVideo(ApiView):
         return ApiResponse(quote_answer(quoted))
 
 
-class _PaidCall(ApiView, ABC):
+class PaidCall(ApiView, ABC):
     """A call that starts a paid job, once for each idempotency key."""
 
     limits = ("generation_hour_per_user", "generation_minute_per_user", "generation_day_per_user")
@@ -117,7 +117,7 @@ class _PaidCall(ApiView, ABC):
         """Create the job, or find the stored response of an earlier attempt."""
 
 
-class GenerateVideo(_PaidCall):
+class GenerateVideo(PaidCall):
     """An order of any model, or of a model that makes `media`."""
 
     operation = "generate-video"
@@ -138,7 +138,7 @@ class GenerateImage(GenerateVideo):
     media = "image"
 
 
-class RetryVideoJob(_PaidCall):
+class RetryVideoJob(PaidCall):
     operation = "retry-video-job"
 
     def execute(self, attempt: IdempotentRequest) -> StoredResponse:

@@ -16,6 +16,7 @@ from generation.models import (
     AccountMediaDeletion,
     FileDeletion,
     Job,
+    ProviderModelDeletion,
     ProviderRequest,
     Stage,
     Upload,
@@ -126,6 +127,12 @@ DELETE_ACCOUNT_MEDIA = DueWork(
     DueRows("erasures", AccountMediaDeletion.objects.all),
     every_seconds=60,
     batch=50,
+)
+DELETE_PROVIDER_MODELS = DueWork(
+    "generation.delete_provider_models",
+    DueRows("copies of trained models", ProviderModelDeletion.objects.all),
+    every_seconds=60,
+    batch=10,
 )
 PURGE = DueWork("generation.sweep", every_seconds=60, is_periodic=True)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
@@ -52,15 +53,23 @@ class Sale:
 
 
 def create_job(
-    attempt: IdempotentRequest, order: Order, sale: Sale, *, wallet: Wallet, now: datetime
+    attempt: IdempotentRequest,
+    order: Order,
+    sale: Sale,
+    *,
+    wallet: Wallet,
+    now: datetime,
+    job_id: UUID | None = None,
+    build_answer: Callable[..., dict[str, Any]] = ordered_answer,
 ) -> StoredResponse | None:
     """Charge the locked wallet, create the job, store and return the response, and commit. None,
     with nothing written, if a response is stored for this idempotency key already.
 
-    One round trip, COMMIT included: the last of the caller's transaction. Raises like
+    `build_answer` takes the arguments of `ordered_answer`. One round trip, COMMIT included: the
+    last of the caller's transaction, unless the call is in a nested block. Raises like
     `credit_services.check_can_charge` and `exposure.require_allowed`.
     """
-    job_id = uuid7()
+    job_id = job_id or uuid7()
     max_cost_usd = routing.max_cost_usd(order.model, order.settings, credits=sale.credits)
     limits = exposure.parameters(
         attempt.user_id, max_cost_usd=max_cost_usd, credits=sale.credits, now=now
@@ -71,7 +80,7 @@ def create_job(
         # A hold and the daily limit are named before the balance.
         exposure.require_allowed(exposure.get_exposure(limits), now=now)
         raise
-    response = ordered_answer(
+    response = build_answer(
         job_id=job_id,
         settings=order.settings,
         credits=sale.credits,

@@ -40,8 +40,18 @@ from generation.serializers import (
     JobStatusAnswer,
     QuoteAnswer,
 )
+from generation.training import api as training_api
 from generation.training import picture_api
+from generation.training.consent_text import TEXT_VERSION
 from generation.training.picture_responses import UploadedSetAnswer
+from generation.training.responses import (
+    CancelledTrainingAnswer,
+    OptionsAnswer,
+    StartBody,
+    StartedAnswer,
+    TrainedModelsAnswer,
+    TrainingAnswer,
+)
 from generation.uploads import api as uploads_api
 from generation.uploads.responses import DirectIdBody, DirectUploadAnswer, UploadAnswer
 from generation.video_files.media_info import SourceType
@@ -139,6 +149,35 @@ IMAGE_ORDER = {
     "tier": "standard",
     "prompt": "a red balloon",
     "settings": {"aspect_ratio": "16:9", "num_outputs": 2},
+}
+TRAINED_MODEL = "01a1fc89-91ea-73fa-8415-4b583de90c00"
+TRAINING_SET = "01a1fc89-91ea-73fa-8415-4b583de90c01"
+TRAINING_IN_PATH = OpenApiParameter("training_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
+TRAIN_OPTIONS = {
+    "kinds": [
+        {
+            "kind": "person",
+            "name": "Person",
+            "description": "Images of one person.",
+            "min_pictures": 10,
+            "max_pictures": 40,
+            "needs_consent": True,
+            "steps": [{"steps": 600, "credits": 30}, {"steps": 1200, "credits": 60}],
+        }
+    ],
+    "consent": {"text_version": TEXT_VERSION, "text": "These images show me, or a person who …"},
+}
+TRAINED = {
+    "model_id": TRAINED_MODEL,
+    "training_id": JOB,
+    "name": "Ada",
+    "kind": "person",
+    "steps": 1200,
+    "status": "completed",
+    "usable": True,
+    "trigger_word": "zqamolk",
+    "created_at": "2026-11-21T05:17:16Z",
+    "completed_at": "2026-11-21T05:28:19Z",
 }
 ORDER = {"model_id": SORA, "prompt": "a red balloon", "settings": {"duration": 4}}
 # Refusals of parsing and pricing an order.
@@ -321,6 +360,86 @@ OPERATIONS: Operations = {
         response=CancelledAnswer,
         response_example=CANCELLED,
         refusals=(NotFound, InvalidState),
+    ),
+    training_api.TrainOptions: Operation(
+        tag=Tag.TRAINING,
+        summary="List what can be trained",
+        text="The kinds with their prices, and the text of the consent that a model of a person "
+        "needs.",
+        response=OptionsAnswer,
+        response_example=TRAIN_OPTIONS,
+    ),
+    training_api.StartTraining: Operation(
+        tag=Tag.TRAINING,
+        summary="Start a training",
+        text="Charges the credits and enqueues the training in one transaction. Refused before any "
+        "charge if the set has too few usable images: `fields` then has the problems of each image "
+        "as `pictures.ID`.",
+        parameters=(idempotency_key(required=True),),
+        body=StartBody,
+        request_example={
+            "set_id": TRAINING_SET,
+            "name": "Ada",
+            "kind": "person",
+            "steps": 1200,
+            "consent": {"accepted": True, "text_version": TEXT_VERSION},
+        },
+        response=StartedAnswer,
+        response_example={
+            "status": "pending",
+            "model_id": TRAINED_MODEL,
+            "settings": {"steps": 1200},
+            "training_id": JOB,
+            "credits_used": 60,
+            "credits_remaining": 40,
+            "cancel_fee_after_start": 0,
+        },
+        headers=REPLAYED,
+        refusals=(InvalidModel, NotFound, *PAID_ORDER_REFUSALS),
+    ),
+    training_api.GetTraining: Operation(
+        tag=Tag.TRAINING,
+        summary="Get the status of a training",
+        parameters=(TRAINING_IN_PATH,),
+        response=TrainingAnswer,
+        response_example=TRAINED
+        | {
+            "progress": 100,
+            "eta_seconds": None,
+            "credits_used": 60,
+            "refunded": False,
+            "error": None,
+            "poll_after_seconds": 30,
+        },
+        headers={"Retry-After": "`poll_after_seconds`."},
+        refusals=(NotFound,),
+    ),
+    training_api.CancelTraining: Operation(
+        tag=Tag.TRAINING,
+        summary="Cancel a training",
+        text="As `cancel-video-job`.",
+        parameters=(TRAINING_IN_PATH,),
+        response=CancelledTrainingAnswer,
+        response_example={"training_id": JOB, "status": "cancelled", "refunded": True},
+        refusals=(NotFound, InvalidState),
+    ),
+    training_api.TrainedModels: Operation(
+        tag=Tag.TRAINING,
+        summary="List the user's trained models",
+        text="Newest first, with those whose training runs or has failed.",
+        parameters=PAGE,
+        response=TrainedModelsAnswer,
+        response_example={"models": [TRAINED], "next_cursor": None},
+    ),
+    training_api.DeleteTrainedModel: Operation(
+        tag=Tag.TRAINING,
+        summary="Delete a trained model",
+        text="With its weights, the images that it was trained on, and the provider's copy. A "
+        "training that runs is cancelled first.",
+        parameters=(OpenApiParameter("model_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
+        response=Done,
+        response_example=SUCCESS,
+        refusals=(NotFound,),
     ),
     api.RetryVideoJob: Operation(
         tag=Tag.GENERATION,

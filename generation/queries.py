@@ -80,12 +80,12 @@ SELECT job.id, job.user_id, job.model_id, job.queue, job.status, job.stage, job.
     END
 FROM generation_job job WHERE job.deleted_at IS NULL AND
 """
-_OWN_STATE = f"{_STATES} job.id = %(job_id)s AND job.user_id = %(user_id)s"
+_OWN_STATE = f"{_STATES} job.id = %(job_id)s AND job.user_id = %(user_id)s AND NOT job.is_training"
 _STATES_BY_ID = f"{_STATES} job.id = ANY(%(job_ids)s)"
 
 
 def get_state(*, user_id: UUID, job_id: UUID) -> JobState:
-    """The user's own job. Raises NotFound, also for another user's job."""
+    """The user's own job. Raises NotFound, also for another user's job and for a training."""
     with prepared_cursor() as cursor:
         cursor.execute(
             _OWN_STATE,
@@ -140,6 +140,7 @@ SELECT job.id, model.kind, job.queue, job.prompt, model.name, job.credits, job.s
     job.error_code
 FROM generation_job job JOIN generation_model model ON model.id = job.model_id
 WHERE job.user_id = %(user_id)s AND job.deleted_at IS NULL AND job.id < %(before)s
+    AND NOT job.is_training
     AND (%(status)s::text IS NULL OR job.status = %(status)s)
     AND (%(kind)s::text IS NULL OR model.kind = %(kind)s)
     AND (%(queue)s::text IS NULL OR job.queue = %(queue)s)

@@ -19,9 +19,13 @@ from generation.models import (
     ProviderRequest,
     Quote,
     Stage,
+    TrainedModel,
+    TrainingConsent,
+    TrainingSet,
     Upload,
     Violation,
 )
+from generation.training import deletion
 from generation.uploads import retention
 
 
@@ -39,12 +43,14 @@ def connect() -> None:
 
 
 def reassign_to_account(*, from_user_id: UUID, into_user_id: UUID, **_: Any) -> None:
-    """Move the guest's jobs, uploads, quotes and violations to the account.
+    """Move the guest's jobs, uploads, trained models, quotes and violations to the account.
 
     The sender has locked both wallets: no order starts, and the end of a job waits.
     """
     Job.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Upload.objects.owned_by(from_user_id).update(user_id=into_user_id)
+    for owned in (TrainingSet, TrainingConsent, TrainedModel):
+        owned.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Quote.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
     Violation.objects.filter(user_id=from_user_id).update(user_id=into_user_id)
 
@@ -69,6 +75,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         settings=_WithoutNegativePrompt("settings"),
         upload=None,
         second_upload=None,
+        trained_model=None,
         media_name="",
         thumbnail_name="",
         original_name="",
@@ -82,6 +89,7 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         batch_size=1000,
     )
     ProviderRequest.objects.filter(job__user_id=user_id).update(error_detail="", raw_result="")
+    _delete_trainings(user_id, now=now)
     retention.delete_uploads(Upload.objects.owned_by(user_id).select_for_update(), now=now)
     Quote.objects.filter(user_id=user_id).delete()
     violations = Violation.objects.filter(user_id=user_id)
@@ -93,3 +101,13 @@ def delete_user_data(*, user_id: UUID, now: datetime, **_: Any) -> None:
         violations.delete()
     DELETE_ACCOUNT_MEDIA.wake_workers()
     CANCEL_JOBS.wake_workers()
+
+
+def _delete_trainings(user_id: UUID, *, now: datetime) -> None:
+    """Delete trained models, the providers' copies, images and consents. The rows of the models
+    stay beside their jobs, without any text of the user."""
+    trained = TrainedModel.objects.filter(user_id=user_id)
+    deletion.delete_trained(trained.filter(deleted_at=None), now=now)
+    deletion.delete_sets(TrainingSet.objects.owned_by(user_id), now=now)
+    trained.update(consent=None)
+    TrainingConsent.objects.filter(user_id=user_id).delete()

@@ -121,9 +121,7 @@ def generate(
     Opens one transaction of its own for charge, job and stored response. A replay is answered even
     where a new order would be refused now.
     """
-    return _with_idempotency(
-        attempt, lambda: parse_order(body, cache.current(), media=media), now=now
-    )
+    return _order_once(attempt, lambda: parse_order(body, cache.current(), media=media), now=now)
 
 
 def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredResponse:
@@ -139,26 +137,43 @@ def retry(*, attempt: IdempotentRequest, job_id: UUID, now: datetime) -> StoredR
             raise InvalidState
         return order_from_job(job, cache.current())
 
-    return _with_idempotency(attempt, read_failed_job, now=now)
+    return _order_once(attempt, read_failed_job, now=now)
 
 
-def _with_idempotency(
+def _order_once(
     attempt: IdempotentRequest, build_order: Callable[[], Order], *, now: datetime
 ) -> StoredResponse:
-    """Place the order, or replay the response that is stored for this idempotency key.
+    """Place the order, or replay the response that is stored for this idempotency key."""
+
+    def place() -> StoredResponse | None:
+        order = build_order()
+        require_orderable(order, user_id=attempt.user_id, now=now)
+        if order.external_image_url or screening.is_enabled():
+            if replay := _find_replay(attempt, now=now):
+                return replay
+            order = _moderate_and_fetch_image(attempt, order, now=now)
+        return _charge_and_create_job(attempt, order, now=now)
+
+    return place_once(attempt, place, now=now)
+
+
+def require_orderable(order: Order, *, user_id: UUID, now: datetime) -> None:
+    """Raises like `routing.require_available`, and ConsentRequired."""
+    routing.require_available(order, now=now)
+    _require_ai_consent(user_id, order.model)
+
+
+def place_once(
+    attempt: IdempotentRequest, place: Callable[[], StoredResponse | None], *, now: datetime
+) -> StoredResponse:
+    """Call `place`, or replay the response that is stored for this idempotency key. `place` returns
+    None, with nothing written, if there is one.
 
     A stored response is looked for only after a refusal or a conflict, so that a first request
     costs no query for it.
     """
     try:
-        order = build_order()
-        routing.require_available(order, now=now)
-        _require_ai_consent(attempt.user_id, order.model)
-        if order.external_image_url or screening.is_enabled():
-            if replay := _find_replay(attempt, now=now):
-                return replay
-            order = _moderate_and_fetch_image(attempt, order, now=now)
-        answer = _charge_and_create_job(attempt, order, now=now)
+        answer = place()
     except Refusal as refusal:
         if replay := _find_replay(attempt, now=now):
             return replay
@@ -276,16 +291,17 @@ def _quoted_sale(
 _own_job = db.CompiledQuery(lambda user_id, job_id: Job.objects.owned_by(user_id).filter(id=job_id))
 
 
-def get_job(*, user_id: UUID, job_id: UUID) -> Job:
-    """The user's own job. Raises NotFound, also for another user's job."""
+def get_job(*, user_id: UUID, job_id: UUID, is_training: bool = False) -> Job:
+    """The user's own job. Raises NotFound, also for another user's job, and for a training unless
+    `is_training`."""
     job = _own_job.first(user_id, job_id)
-    if job is None:
+    if job is None or job.is_training != is_training:
         raise NotFound
     return job
 
 
-def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
-    """Cancel a job and return its new state.
+def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime, is_training: bool = False) -> Job:
+    """Cancel a job, or a training, and return its new state.
 
     A job that no provider has is cancelled and refunded at once. Otherwise the provider is asked to
     cancel, now and, if it does not answer, again by the workers. A job that its provider has
@@ -294,7 +310,7 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
 
     Opens transactions of its own. Raises NotFound, and InvalidState for a job that has ended.
     """
-    job = get_job(user_id=user_id, job_id=job_id)
+    job = get_job(user_id=user_id, job_id=job_id, is_training=is_training)
     if job.status == JobStatus.CANCELLED:
         return job
     if job.is_terminal:
@@ -309,7 +325,7 @@ def cancel_job(*, user_id: UUID, job_id: UUID, now: datetime) -> Job:
         elif job.stage != Stage.CONVERT:
             cancelling.cancel([job], now=now)
             CANCEL_JOBS.wake_workers()
-    return get_job(user_id=user_id, job_id=job_id)
+    return get_job(user_id=user_id, job_id=job_id, is_training=is_training)
 
 
 def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
@@ -320,7 +336,10 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
     """
     with transaction.atomic(durable=True):
         job = (
-            Job.objects.owned_by(user_id).select_for_update(of=("self",)).filter(id=job_id).first()
+            Job.objects.owned_by(user_id)
+            .filter(id=job_id, is_training=False)
+            .select_for_update(of=("self",))
+            .first()
         )
         if job is None:
             raise NotFound

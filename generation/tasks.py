@@ -23,6 +23,7 @@ from generation.lifecycle import (  # noqa: F401
     webhooks,
 )
 from generation.models import DeadKind
+from generation.training import deletion  # noqa: F401
 from rendio.common import clock
 from rendio.common.background.due_work import due_batch
 from rendio.common.postgresql.limits import is_out_of_reach

@@ -2,6 +2,7 @@ from django.urls import path
 
 from generation import api
 from generation.prompt_helper import api as prompt_helper_api
+from generation.training import api as training_api
 from generation.training import picture_api
 from generation.uploads import api as uploads_api
 
@@ -14,6 +15,12 @@ urlpatterns = [
     path("finish-direct-upload", uploads_api.FinishDirectUpload.as_view()),
     path("train/upload", picture_api.UploadTrainingPictures.as_view()),
     path("improve-prompt", prompt_helper_api.ImprovePrompt.as_view()),
+    path("train/options", training_api.TrainOptions.as_view()),
+    path("train/start", training_api.StartTraining.as_view()),
+    path("train/models", training_api.TrainedModels.as_view()),
+    path("train/models/<str:model_id>", training_api.DeleteTrainedModel.as_view()),
+    path("train/<str:training_id>", training_api.GetTraining.as_view()),
+    path("train/<str:training_id>/cancel", training_api.CancelTraining.as_view()),
     path("quote-video", api.QuoteVideo.as_view()),
     path("generate-video", api.GenerateVideo.as_view()),
     path("generate/video", api.GenerateOnlyVideo.as_view()),

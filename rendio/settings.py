@@ -224,7 +224,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 # Scripts of these origins may read our responses, without cookies.
 CORS_ALLOWED_ORIGINS = origins("CORS_ALLOWED_ORIGINS")
 CORS_URLS_REGEX = r"^/(functions/)?v1/"
-CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_METHODS = ["GET", "POST", "DELETE"]
 CORS_ALLOW_HEADERS = [
     "accept-language",
     "apikey",
@@ -432,7 +432,7 @@ SPECTACULAR_SETTINGS = {
 # A view names its limits in `limits`, or counts calls itself (rendio/common/web/api.py).
 RATE_LIMITS = {
     # name: (number, seconds). A name with a tier as its prefix is for users of that tier.
-    # Orders: generate-video and the other calls of `_PaidCall` (generation/api.py).
+    # Orders: generate-video and the other calls of `PaidCall` (generation/api.py).
     "generation_hour_per_user": (integer("RATE_LIMIT_GENERATION_PER_HOUR", 10), 3600),
     "generation_minute_per_user": (integer("RATE_LIMIT_GENERATION_PER_MINUTE", 10), 60),
     # The rows of a job are never deleted.
@@ -756,6 +756,7 @@ FAL_USER_ID = env.str("FAL_USER_ID", default="" if PRODUCTION else "sandbox-user
 # Private addresses may be fetched only if the services are the sandbox.
 ALLOW_PRIVATE_ADDRESSES = not PRODUCTION
 MAX_VIDEO_BYTES = integer("MAX_VIDEO_BYTES", 200_000_000, at_least=1_000)
+MAX_WEIGHTS_BYTES = integer("MAX_WEIGHTS_BYTES", 1_000_000_000, at_least=1_000)
 # Limits of the process that reads or converts one video. A lease is a minute or two longer.
 FILM_CONVERT_SECONDS = integer("FILM_CONVERT_SECONDS", 300, at_least=1, at_most=1500)
 # Concurrent conversions of all workers: each occupies a process of a `low` worker.

@@ -12,10 +12,12 @@ from django.utils import timezone
 
 from adminops.api import StaffView
 from generation.lifecycle import settle
-from generation.models import Job
+from generation.models import Job, TrainedModel
 from generation.providers.base import FailureReason
 from rendio.common.web.api import PublicView
 from rendio.urls import v1
+from tests.generation.training.orders import make_set, offer_trainers, start, started
+from tests.helpers.job_driver import grant
 from tests.helpers.phone import Phone, assert_refused
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +30,7 @@ VIEWS = {
 OWN_CALLS = [
     (method, route)
     for route, view in VIEWS.items()
-    for method in ("get", "post")
+    for method in ("get", "post", "delete")
     if hasattr(view, method) and not issubclass(view, PublicView | StaffView)
 ]
 
@@ -36,6 +38,8 @@ OWN_CALLS = [
 def call(phone: Phone, method: str, route: str, **sent: Any) -> Any:
     if method == "get":
         return phone.get(route, **sent)
+    if method == "delete":
+        return phone.delete(route, sent)
     if route in {"upload-image", "uploads", "train/upload"}:  # which take a form
         return phone.client.post(f"/v1/{route}", sent, headers=phone._headers())
     return phone.post(route, sent, Idempotency_Key=str(uuid4()))
@@ -90,6 +94,20 @@ def device(phone: Phone) -> str:
     return str(phone.get("devices").json()["devices"][0]["device_id"])
 
 
+def a_set(phone: Phone) -> str:
+    offer_trainers()
+    grant(phone.user_id, 100)
+    return make_set(phone)
+
+
+def training(phone: Phone) -> str:
+    return str(started(phone, set_id=a_set(phone)).id)
+
+
+def trained_model(phone: Phone) -> str:
+    return str(TrainedModel.objects.get(job_id=training(phone)).id)
+
+
 # What is made by its owner, and how it is named in a call. (Pictures: tests/generation/uploads; the
 # events of a job, which need a server: tests/generation/test_events.py.)
 TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]]] = {
@@ -107,6 +125,10 @@ TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]
             model_id=None, prompt="A red balloon", settings={"duration": 4}, quote_id=id_
         ),
     ),
+    "train/start": (a_set, lambda by, id_: start(by, set_id=id_)),
+    "train": (training, lambda by, id_: by.get(f"train/{id_}")),
+    "train/cancel": (training, lambda by, id_: by.post(f"train/{id_}/cancel")),
+    "train/models": (trained_model, lambda by, id_: by.delete(f"train/models/{id_}")),
     "revoke-session": (session, lambda by, id_: by.post("revoke-session", {"session_id": id_})),
     "revoke-device": (device, lambda by, id_: by.post("revoke-device", {"device_id": id_})),
 }

@@ -186,6 +186,39 @@ TABLES: dict[str, Growth] = {
         "one per job of a deleted account",
         deleted_by="generation.cleanup:delete_account_media_due",
     ),
+    "generation.TrainingSet": Growth(
+        GUEST,
+        "one per new set of images for a training",
+        deleted_by="generation.training.deletion:delete_sets",
+        test="generation/training/test_deletion.py::test_an_owner_deletes_a_model",
+    ),
+    "generation.TrainingPicture": Growth(
+        GUEST,
+        "MAX_PICTURES per generation.TrainingSet",
+        deleted_by="generation.training.deletion:delete_sets",
+        test="generation/training/test_deletion.py::test_an_owner_deletes_a_model",
+    ),
+    "generation.TrainedModel": Growth(
+        GUEST,
+        "one per paid training; a deletion erases its texts and files",
+        kept="the row belongs to a job, which payments and credits refer to",
+        test="generation/training/test_deletion.py::test_an_owner_deletes_a_model",
+    ),
+    "generation.TrainingConsent": Growth(
+        GUEST,
+        "one per paid training of a model of a person",
+        deleted_by="generation.receivers:delete_user_data",
+        test="generation/training/test_deletion.py"
+        "::test_an_account_deletion_deletes_models_here_and_at_the_provider",
+    ),
+    "generation.ProviderModelDeletion": Growth(
+        GUEST,
+        "one per submission of a training that failed or whose model is deleted, until the provider"
+        " has deleted its copy",
+        deleted_by="generation.training.deletion:delete_provider_model",
+        test="generation/training/test_deletion.py"
+        "::test_a_provider_that_cannot_delete_now_is_asked_again",
+    ),
     "generation.Violation": Growth(
         GUEST,
         "one per order or image that moderation refused; MODERATION_BAN_AFTER of them ban the user",

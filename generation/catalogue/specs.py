@@ -95,6 +95,12 @@ class ModelSpec:
         """Providers that may receive a user's prompt."""
         return frozenset(route.provider for route in self.routes)
 
+    @property
+    def min_pictures(self) -> int:
+        """The usable images that a trainer needs: what all routes accept, so that any may be the
+        next."""
+        return max((route.training.get("min_pictures", 1) for route in self.routes), default=1)
+
     def resolve_settings(
         self, asked: dict[str, Any], *, defaults: dict[str, Any] | None = None
     ) -> dict[str, Any]:

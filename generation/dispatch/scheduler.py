@@ -24,6 +24,8 @@ from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import transitions
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
+from generation.training import submission
+from generation.training.submission import TrainingArchive
 from generation.uploads import retention
 
 logger = structlog.get_logger(__name__)
@@ -36,6 +38,8 @@ class Dispatch:
     route: RouteSpec
     body: dict[str, Any]
     is_probe: bool
+    # Of a training: the file to write before the submission.
+    archive: TrainingArchive | None = None
 
 
 @dataclass
@@ -129,7 +133,6 @@ def _prepare_dispatch(
     job: Job, route: RouteSpec, health: ProviderHealth, *, now: datetime
 ) -> Dispatch:
     # An invalid catalogue row raises here, before a probe is started.
-    body = route.payload(_inputs(job))
     request = ProviderRequest(
         job=job,
         route_id=route.id,
@@ -138,10 +141,16 @@ def _prepare_dispatch(
         cost_usd=route.cost(job.settings),
         sent_at=now,
     )
+    archive = None
+    if job.is_training:
+        inputs, archive = submission.prepare(job, route, request.id, now=now)
+    else:
+        inputs = _inputs(job)
+    body = route.payload(inputs)
     is_probe = health.state != Breaker.CLOSED
     if is_probe:
         circuit_breaker.start_probe(health, request, now=now)
-    return Dispatch(job, request, route, body, is_probe)
+    return Dispatch(job, request, route, body, is_probe, archive)
 
 
 def _inputs(job: Job) -> dict[str, Any]:
@@ -161,6 +170,7 @@ def _inputs(job: Job) -> dict[str, Any]:
 
 def _save_dispatches(dispatches: list[Dispatch], *, now: datetime) -> None:
     ProviderRequest.objects.bulk_create([item.request for item in dispatches])
+    submission.schedule_deletions([item.archive for item in dispatches if item.archive])
     transitions.to_sent([item.job.id for item in dispatches], now=now)
 
 

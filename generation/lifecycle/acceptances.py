@@ -86,6 +86,9 @@ def record(accepted: Sequence[Acceptance]) -> int:
 def _row(item: Dispatch, answer: Accepted, *, at: datetime) -> dict[str, Any]:
     timing = route_timing.for_route(item.route.id)
     deadline = at + timedelta(seconds=settings.JOB_START_DEADLINE_SECONDS)
+    usual = timing.median if timing else None
+    if item.job.is_training:
+        usual = route_timing.for_training(item.route, item.job.settings["steps"])
     return {
         "job_id": item.job.id,
         "request_id": item.request.id,
@@ -99,5 +102,5 @@ def _row(item: Dispatch, answer: Accepted, *, at: datetime) -> dict[str, Any]:
         "queue_position": None if timing and timing.webhooks_reliable else answer.queue_position,
         "due_at": min(at + route_timing.first_poll_delay(timing), deadline),
         "deadline_at": deadline,
-        "expected_at": timing and item.request.sent_at + timing.median,
+        "expected_at": usual and item.request.sent_at + usual,
     }

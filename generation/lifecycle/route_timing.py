@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from generation.catalogue.specs import RouteSpec
 from generation.lifecycle.retry_delay import retry_delay
 from generation.models import ProviderRequest, RequestState
 from rendio.common.ttl_cache import ttl_cache
@@ -26,6 +27,28 @@ class RouteTiming:
     median: timedelta
     percentile_95: timedelta
     webhooks_reliable: bool  # a webhook reported at least RELIABLE_SHARE of them
+
+
+def for_training(route: RouteSpec, steps: int) -> timedelta | None:
+    """The usual duration of a training with so many steps: by the recent trainings of the route,
+    else by what its trainer states. None if nobody knows."""
+    seconds = _seconds_per_step(route.id) or route.training.get("seconds_per_step")
+    return timedelta(seconds=seconds * steps) if seconds else None
+
+
+@ttl_cache(lambda: CACHE_SECONDS)
+def _seconds_per_step(route_id: UUID) -> float | None:
+    """The median. None where no training has finished."""
+    made = ProviderRequest.objects.filter(
+        route_id=route_id, state=RequestState.FINISHED, ended_at__isnull=False
+    ).order_by("-ended_at")
+    recent = made.values_list("sent_at", "ended_at", "job__settings__steps")[:SAMPLE_SIZE]
+    shares = sorted(
+        (ended_at - sent_at).total_seconds() / steps
+        for sent_at, ended_at, steps in recent
+        if ended_at and steps
+    )
+    return shares[len(shares) // 2] if shares else None
 
 
 @ttl_cache(lambda: CACHE_SECONDS)

@@ -43,6 +43,8 @@ from generation.models import (
 from generation.moderation import sanctions
 from generation.providers import get_provider
 from generation.providers.base import FailureReason
+from generation.training import deletion, weights
+from generation.training.weights import StoredWeights
 from rendio.common.errors import InvalidState
 from rendio.common.observability import metrics
 
@@ -83,7 +85,7 @@ class ProviderError(TypedDict):
 
 def complete(
     claimed: Job,
-    media: StoredMedia,
+    media: StoredMedia | StoredWeights,
     *,
     now: datetime,
     cost_usd: Decimal | None = None,
@@ -98,7 +100,8 @@ def complete(
     `attempt` is the scheduled deletion of the files, which this transaction cancels; False also if
     that deletion has begun.
     """
-    missing = num_outputs(claimed.settings) - len(media.images) if media.images else 0
+    images = media.images if isinstance(media, StoredMedia) else ()
+    missing = num_outputs(claimed.settings) - len(images) if images else 0
     with transaction.atomic(durable=True):
         if missing > 0:
             # The wallet before the job, as in all code: another order of locks would deadlock.
@@ -125,11 +128,13 @@ def complete(
         discarded: list[FileDeletion] = []
         if job.deleted_at:
             discarded = _schedule_folder_deletion(job, now=now)
+        elif isinstance(media, StoredWeights):
+            weights.record(job, media)
         else:
             job.media_name = media.media_name
             job.thumbnail_name = media.thumbnail_name
-            job.images = [asdict(image) for image in media.images]
-        transitions.to_done(job)
+            job.images = [asdict(image) for image in images]
+        _to_done(job, now=now)
         notifications.notify_user(
             job, PushKind.JOB_LATE if late else PushKind.JOB_COMPLETED, now=now
         )
@@ -246,7 +251,7 @@ def fail(
             if job.status == JobStatus.FAILED:
                 notifications.notify_user(job, PushKind.JOB_FAILED, now=now)
         discarded = _schedule_folder_deletion(job, now=now) if job.deleted_at else []
-        transitions.to_done(job)
+        _to_done(job, now=now)
     cleanup.delete_now(discarded)
     return True
 
@@ -288,7 +293,7 @@ def cancel_missing_result(job_id: UUID, *, user_id: UUID, now: datetime) -> bool
         # The provider has finished: there is nothing to stop.
         ProviderRequest.objects.filter(job=job).update(cancel_due_at=None)
         _refund_and_close(job, FailureReason.CANCELLED, now=now)
-        transitions.to_done(job)
+        _to_done(job, now=now)
     return True
 
 
@@ -315,7 +320,7 @@ def fail_manually(job: Job, *, now: datetime) -> None:
     _refund_and_close(
         job, FailureReason.CANCELLED if cancel_requested else FailureReason.TIMEOUT, now=now
     )
-    transitions.to_done(job)
+    _to_done(job, now=now)
 
 
 def refund_completed(job: Job, *, acting_user_id: UUID, now: datetime) -> None:
@@ -346,8 +351,14 @@ def cancel_before_submit(claimed: Job, *, now: datetime) -> bool:
         if job.stage != Stage.SUBMIT:
             return False
         _refund_and_close(job, FailureReason.CANCELLED, now=now)
-        transitions.to_done(job)
+        _to_done(job, now=now)
     return True
+
+
+def _to_done(job: Job, *, now: datetime) -> None:
+    transitions.to_done(job)
+    if job.is_training:
+        deletion.training_ended(job, now=now)
 
 
 def lock_if_claimed(claimed: Job) -> Job | None:

@@ -35,8 +35,18 @@ from generation.models import FileDeletion, Job, Stage
 from generation.moderation import screening
 from generation.moderation.base import ModeratorUnavailable
 from generation.providers import get_provider
-from generation.providers.base import Failed, FailureReason, Handle, Media, Running, Unknown
+from generation.providers.base import (
+    Failed,
+    FailureReason,
+    Handle,
+    Media,
+    Provider,
+    Running,
+    Unknown,
+)
 from generation.providers.parsing import parse_json_object
+from generation.training import weights
+from generation.training.weights import StoredWeights
 from generation.video_files import ai_mark, mp4_boxes, playability, process
 from generation.video_files.media_info import MediaInfo, SourceType, SupplierMark, UnusableFile
 from generation.video_files.playability import RequiredChange
@@ -69,7 +79,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class _Stored:
-    media: StoredMedia
+    media: StoredMedia | StoredWeights
     cost_usd: Decimal | None
 
 
@@ -152,13 +162,15 @@ def _fetch_and_store(
         result = kept if isinstance(kept, Media) else result
     if isinstance(result, Failed | Running | Unknown):
         return result
+    if job.is_training:
+        return _fetch_weights(item, provider, handle, result)
     with attempts.scratch_folder() as scratch:
         files: list[tuple[Path, MediaInfo]] = []
         problems: list[Failed | Unknown | _Broken | _NotModerated] = []
         for number, url in enumerate(_ordered_urls(job, result)):
             folder = scratch / str(number)
             folder.mkdir()
-            fetched = _download(
+            fetched = _download_media(
                 url,
                 result,
                 folder,
@@ -183,6 +195,35 @@ def _fetch_and_store(
             return _NotStored(type(error).__name__, result.raw)
 
 
+def _fetch_weights(
+    item: Item, provider: Provider, handle: Handle, result: Media
+) -> _Stored | Failed | Unknown | _Broken | _NotStored:
+    """Download, check and store the weights of a training. No phone ever gets the file, so it is
+    neither converted nor moderated nor marked; the images made with it are."""
+    with attempts.scratch_folder() as scratch:
+        path = scratch / DOWNLOAD_NAME
+        problem = _download(
+            result.url,
+            path,
+            allowed_hosts=provider.media_hosts,
+            max_bytes=settings.MAX_WEIGHTS_BYTES,
+            headers=provider.weights_headers(handle),
+        )
+        if problem:
+            return replace(problem, raw=result.raw)
+        try:
+            path = weights.unpack(path, scratch, max_bytes=settings.MAX_WEIGHTS_BYTES)
+            size = weights.check(path)
+            name = attempts.save_file(item.attempt, weights.FILE_NAME, path)
+        except UnusableFile as error:
+            return _Broken(str(error), result.raw)
+        except Exception as error:
+            logger.warning("storage_error", job_id=str(item.job.id), error=type(error).__name__)
+            return _NotStored(type(error).__name__, result.raw)
+    stored = StoredWeights(name, size, provider.name, handle.request_id, result.provider_model)
+    return _Stored(stored, result.cost_usd)
+
+
 def _ordered_urls(job: Job, result: Media) -> list[str]:
     """The URLs of the result, at most as many as were ordered."""
     return [result.url, *result.more_urls][: num_outputs(job.settings)]
@@ -193,7 +234,7 @@ def _is_final(problem: Failed | Unknown | _Broken | _NotModerated, item: Item) -
     return isinstance(problem, Failed) or item.is_last_try
 
 
-def _download(
+def _download_media(
     url: str,
     result: Media,
     folder: Path,
@@ -203,25 +244,40 @@ def _download(
 ) -> MediaInfo | Failed | Unknown | _Broken | _NotModerated:
     """Download the file to `folder` as DOWNLOAD_NAME, probe and moderate it."""
     path = folder / DOWNLOAD_NAME
+    problem = _download(
+        url, path, allowed_hosts=allowed_hosts, max_bytes=settings.MAX_VIDEO_BYTES, headers={}
+    )
+    if problem:
+        return problem
+    count = settings.MODERATION_OUTPUT_FRAMES if screening.is_enabled() else 0
+    try:
+        report = process.probe(
+            path, folder, kind=result.kind, frame_count=count, source_type=source_type
+        )
+    except (UnusableFile, ProcessFailed) as error:
+        return _Broken(str(error))
+    return _moderate(report, folder, result) or report
+
+
+def _download(
+    url: str,
+    path: Path,
+    *,
+    allowed_hosts: list[str],
+    max_bytes: int,
+    headers: dict[str, str],
+) -> Failed | Unknown | _Broken | None:
+    """Why the file could not be downloaded to `path`. None if it was."""
     try:
         with path.open("wb") as into:
             answer = http.download(
                 url,
                 into,
                 allowed_hosts=allowed_hosts,
-                max_bytes=settings.MAX_VIDEO_BYTES,
+                max_bytes=max_bytes,
+                headers=headers,
                 timeout_seconds=DOWNLOAD_SECONDS,
             )
-        if answer.status >= 500 or answer.status in {408, 429}:
-            # The host failed. That says nothing about the file.
-            return Unknown(f"status {answer.status} of the file")
-        if answer.status != 200:
-            return _Broken(f"status {answer.status}")
-        count = settings.MODERATION_OUTPUT_FRAMES if screening.is_enabled() else 0
-        report = process.probe(
-            path, folder, kind=result.kind, frame_count=count, source_type=source_type
-        )
-        return _moderate(report, folder, result) or report
     except http.NotSent as error:
         return Unknown(str(error))
     except http.NoAnswer as error:
@@ -230,8 +286,10 @@ def _download(
         return Failed(FailureReason.UNUSABLE, "address_refused", str(error))
     except http.TooLarge:
         return Failed(FailureReason.UNUSABLE, "media_too_large", "")
-    except (UnusableFile, ProcessFailed) as error:
-        return _Broken(str(error))
+    if answer.status >= 500 or answer.status in {408, 429}:
+        # The host failed. That says nothing about the file.
+        return Unknown(f"status {answer.status} of the file")
+    return None if answer.status == 200 else _Broken(f"status {answer.status}")
 
 
 def _moderate(report: MediaInfo, folder: Path, result: Media) -> Failed | _NotModerated | None:

@@ -37,6 +37,7 @@ from generation.providers.base import (
     SubmitResult,
     Unknown,
 )
+from generation.training.submission import NotPrepared, store_archive
 from rendio.common.background.due_rows import for_each_logged
 from rendio.common.background.due_work import due_batch
 from rendio.common.observability import metrics
@@ -61,7 +62,9 @@ def submit_due(*, queue: str, now: datetime) -> int:
     return len(batch.dispatches) + len(batch.unroutable)
 
 
-def _send(item: Dispatch) -> SubmitResult:
+def _send(item: Dispatch) -> SubmitResult | NotPrepared:
+    if item.archive and (problem := store_archive(item.archive)):
+        return problem
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
     return provider.submit(
@@ -72,7 +75,7 @@ def _send(item: Dispatch) -> SubmitResult:
     )
 
 
-def _record_all(answers: list[Answer[Dispatch, SubmitResult]]) -> None:
+def _record_all(answers: list[Answer[Dispatch, SubmitResult | NotPrepared]]) -> None:
     """Record the accepted submissions together, and each other answer by itself.
 
     If the database refuses them together, each is recorded by itself: one does not lose the others.
@@ -116,8 +119,11 @@ def _count_successes(items: list[Dispatch], *, now: datetime) -> None:
             circuit_breaker.record_probe_success(item.request, now=now)
 
 
-def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
+def _record(item: Dispatch, answer: SubmitResult | NotPrepared, now: datetime) -> None:
     request = item.request
+    if isinstance(answer, NotPrepared):
+        _record_not_prepared(item, answer, now=now)
+        return
     if isinstance(answer, Accepted):
         acceptances.record([(item, answer, now)])
         _report_accepted([(item, answer, now)])
@@ -152,6 +158,29 @@ def _record(item: Dispatch, answer: SubmitResult, now: datetime) -> None:
             circuit_breaker.record_failure(request, detail, now=now)
 
 
+def _record_not_prepared(item: Dispatch, problem: NotPrepared, *, now: datetime) -> None:
+    """Nothing was sent, and the provider is not the cause."""
+    logger.warning("training_not_prepared", job_id=str(item.job.id), error_type=problem.error_type)
+    if problem.is_final:
+        is_waited_for = _close_if_unanswered(
+            item.request, RequestState.REFUSED, problem.error_type, problem.detail, now=now
+        )
+        if is_waited_for:
+            settle.fail(item.job, FailureReason.WORKER_ERROR, now=now, detail=problem.detail)
+        return
+    deadline = item.job.deadline_at or now
+    due_at = min(now + retry_delay(item.job.tries), max(deadline, now))
+    _defer(
+        item,
+        problem.error_type,
+        problem.detail,
+        now=now,
+        deadline_at=deadline,
+        due_at=due_at,
+        tries=item.job.tries + 1,
+    )
+
+
 def _record_deferred(item: Dispatch, answer: RetryLater, *, now: datetime) -> None:
     """Submit again: at once if another route is available, else by any route after a pause."""
     job = item.job
@@ -163,11 +192,14 @@ def _record_deferred(item: Dispatch, answer: RetryLater, *, now: datetime) -> No
     else:
         wait = max(timedelta(seconds=answer.retry_after_seconds), retry_delay(job.tries))
         changes = {"due_at": min(now + wait, max(deadline, now)), "tries": job.tries + 1}
+    _defer(item, answer.error_type, answer.detail, now=now, deadline_at=deadline, **changes)
+
+
+def _defer(item: Dispatch, error_type: str, detail: str, *, now: datetime, **changes: Any) -> None:
+    """SENT to SUBMIT, and the end of the request."""
     with transaction.atomic(durable=True):
-        transitions.to_deferred_submit(_unanswered(item), deadline_at=deadline, **changes)
-        _close_if_unanswered(
-            item.request, RequestState.DEFERRED, answer.error_type, answer.detail, now=now
-        )
+        transitions.to_deferred_submit(_unanswered(item), **changes)
+        _close_if_unanswered(item.request, RequestState.DEFERRED, error_type, detail, now=now)
 
 
 def _unanswered(item: Dispatch) -> QuerySet[Job]:

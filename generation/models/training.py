@@ -17,7 +17,7 @@ from rendio.common.background.due_rows import DueRow
 from rendio.common.ids import uuid7
 from rendio.common.querysets import OwnedQuerySet
 
-MAX_MODEL_NAME = 60
+MAX_MODEL_NAME = 60  # characters
 
 
 class TrainingKind(models.TextChoices):
@@ -82,6 +82,11 @@ class TrainingSet(models.Model):
     def folder(self) -> str:
         """The folder of all its files in storage."""
         return f"training/{self.id}/"
+
+    def usable_pictures(self, kind: TrainingKind) -> list[TrainingPicture]:
+        """Those without a problem that matters for this kind, in order."""
+        pictures = TrainingPicture.objects.filter(set=self).order_by("position")
+        return [picture for picture in pictures if not picture.problems_for(kind)]
 
 
 class TrainingPicture(models.Model):

@@ -89,8 +89,5 @@ def _count_usable(training_set: TrainingSet, kind: TrainingKind | None) -> int:
 
 
 def _minimum(kind: TrainingKind) -> int | None:
-    """What all routes of the trainer accept, so that any may be the next."""
     trainer = cache.current().trainers.get(kind)
-    if trainer is None:
-        return None
-    return max((route.training.get("min_pictures", 1) for route in trainer.routes), default=1)
+    return trainer.min_pictures if trainer else None

@@ -88,6 +88,14 @@ class Phone:
             headers=self._headers() | {name.replace("_", "-"): v for name, v in headers.items()},
         )
 
+    def delete(self, path: str, body: Any = None) -> Any:
+        return self.client.delete(
+            f"/v1/{path}",
+            body if body is not None else {},
+            content_type="application/json",
+            headers=self._headers(),
+        )
+
     def generate(self, *, key: str | None = None, **body: Any) -> Any:
         order = {"model_id": str(SORA), "prompt": "A red balloon over the sea"} | body
         return self.post("generate-video", order, Idempotency_Key=key or str(uuid4()))

@@ -63,7 +63,7 @@ class ApiView(APIView):
     """
 
     # The methods of the Allow header. OPTIONS is for preflights, which the middleware answers.
-    http_method_names = ("get", "head", "post")
+    http_method_names: tuple[str, ...] = ("get", "head", "post")
     limits: tuple[str, ...] = ("default_per_user",)
     limiter_refusal: type[Refusal] | None = None
     # Whether the view calls `count` itself, when it knows more about the caller.

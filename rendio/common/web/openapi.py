@@ -27,6 +27,7 @@ class Tag(StrEnum):
     CREDITS = "Credits and purchases"
     CATALOGUE = "Catalogue"
     GENERATION = "Generation"
+    TRAINING = "Training"
     SUPPORT = "Support"
     WEBHOOKS = "Webhooks"
 

@@ -1,0 +1,130 @@
+"""Sets of images and trainings of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+from PIL import Image
+
+from generation.catalogue import cache as catalogue
+from generation.models import (
+    GenerationModel,
+    Job,
+    ProviderRoute,
+    TrainedModel,
+    TrainingPicture,
+    TrainingSet,
+)
+from generation.training.consent_text import TEXT_VERSION
+from tests.helpers import pictures
+from tests.helpers.phone import Phone
+
+CONSENT = {"accepted": True, "text_version": TEXT_VERSION}
+FAL_TRAINER = "fal-ai/flux-lora-fast-training"
+REPLICATE_TRAINER = "ostris/flux-dev-lora-trainer/versions/e440909d/trainings"
+
+
+def offer_trainers() -> None:
+    """A trainer of persons and one of styles, at fal and then at Replicate."""
+    for kind in ("person", "style"):
+        model = GenerationModel.objects.create(
+            name=f"Trainer {kind}",
+            category=kind,
+            kind="training",
+            pricing_type="variable",
+            base_price_usd=Decimal("3.00"),
+            multipliers={"steps": {"600": "1", "1200": "2", "2000": "3"}},
+            settings={"steps": {"allowed": [600, 1200, 2000], "default": 1200}},
+            run_deadline_seconds=2700,
+        )
+        common = {"model": model, "cost_usd": Decimal("1.20"), "cost_unit": "piece"}
+        ProviderRoute.objects.create(
+            **common,
+            provider="fal",
+            provider_model_id=FAL_TRAINER,
+            parameters={
+                "images_zip_url": {"name": "images_data_url"},
+                "trigger_word": {},
+                "steps": {},
+            },
+            training={"min_pictures": 4, "base_family": "flux-1-dev", "seconds_per_step": 0.5},
+        )
+        ProviderRoute.objects.create(
+            **common,
+            provider="replicate",
+            provider_model_id=REPLICATE_TRAINER,
+            position=2,
+            parameters={
+                "images_zip_url": {"name": "input_images"},
+                "trigger_word": {},
+                "steps": {},
+                "destination": {},
+            },
+            training={"min_pictures": 4, "captions": True, "base_family": "flux-1-dev"},
+        )
+    catalogue.invalidate()
+
+
+@cache
+def _image(number: int) -> bytes:
+    colour = (number * 20 % 256, 80, 160)
+    return pictures.saved(Image.new("RGB", (512, 512), colour), "JPEG")
+
+
+def make_set(phone: Phone, *, count: int = 5, problems: dict[int, list[str]] | None = None) -> str:
+    """A set with so many images, of which some have problems, by number."""
+    assert phone.user_id
+    training_set = TrainingSet.objects.create(
+        user_id=phone.user_id, expires_at=timezone.now() + timedelta(hours=24)
+    )
+    for number in range(1, count + 1):
+        content = _image(number)
+        picture = TrainingPicture.objects.create(
+            set=training_set,
+            position=number,
+            width=512,
+            height=512,
+            size_bytes=len(content),
+            problems=(problems or {}).get(number, []),
+        )
+        default_storage.save(picture.name, ContentFile(content))
+    return str(training_set.id)
+
+
+def start(phone: Phone, *, key: str | None = None, **changes: Any) -> Any:
+    """The answer to train/start."""
+    body = {"name": "Ada", "kind": "person", "steps": 600, "consent": CONSENT} | changes
+    body.setdefault("set_id", make_set(phone))
+    return phone.post("train/start", body, Idempotency_Key=key or str(uuid4()))
+
+
+def started(phone: Phone, **changes: Any) -> Job:
+    """A training that was just paid."""
+    answer = start(phone, **changes)
+    assert answer.status_code == 200, answer.content
+    return Job.objects.get(id=answer.json()["training_id"])
+
+
+def only_trained_by(provider: str) -> None:
+    ProviderRoute.objects.filter(model__kind="training").exclude(provider=provider).update(
+        is_enabled=False
+    )
+    catalogue.invalidate()
+
+
+def trained_by(job: Job) -> TrainedModel:
+    return TrainedModel.objects.get(job=job)
+
+
+def own_training(phone: Phone, job_id: UUID) -> dict[str, Any]:
+    answer = phone.get(f"train/{job_id}")
+    assert answer.status_code == 200, answer.content
+    body: dict[str, Any] = answer.json()
+    return body
