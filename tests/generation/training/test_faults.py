@@ -1,0 +1,42 @@
+"""Whatever goes wrong at a trainer, the money is right: the table of faults for trainings."""
+
+from __future__ import annotations
+
+import pytest
+
+from credits.ledger_check import find_discrepancies
+from tests.generation.kinds.test_faults import FAULTS
+from tests.generation.training.orders import only_trained_by, own_training, started, trained_by
+from tests.helpers.job_driver import assert_refunded, kinds_of
+
+
+@pytest.fixture(autouse=True)
+def _short(settings, no_long_wait, short_deadlines):
+    settings.MAX_WEIGHTS_BYTES = 3_000_000
+
+
+@pytest.mark.parametrize("provider", ["fal", "replicate"])
+@pytest.mark.parametrize(("outcome", "code"), FAULTS.items())
+def test_every_training_ends_and_its_money_is_right(
+    customer, instant_trainers, life, provider, outcome, code
+):
+    only_trained_by(provider)
+    before = customer.balance()
+    instant_trainers.provider(provider=provider, outcome=outcome)
+    job = started(customer)
+
+    life.run_until_done(job)
+
+    answer = own_training(customer, job.id)
+    if code is None:
+        assert (answer["status"], answer["usable"]) == ("completed", True)
+        assert kinds_of(job.id) == ["charge"]
+        assert customer.balance() == before - job.credits
+    else:
+        assert_refunded(job, code=code)
+        assert customer.balance() == before
+        assert answer["usable"] is False
+        assert trained_by(job).weights_name == ""
+    assert (answer["error"] or {}).get("code") == code
+    assert answer["refunded"] is (code is not None)
+    assert find_discrepancies() == []
