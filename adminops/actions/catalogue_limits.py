@@ -32,6 +32,7 @@ _ROUTE_FIELDS = (
     "parameters",
     "constants",
     "limits",
+    "training",
 )
 
 

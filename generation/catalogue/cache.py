@@ -95,6 +95,13 @@ class Catalogue:
             raise InvalidModel
         return wanted[0]
 
+    def model_that_loads(self, base_family: str) -> ModelSpec:
+        """The first model that can use trained models of this family. Raises InvalidModel."""
+        for model in self.models.values():
+            if model.loads(base_family):
+                return model
+        raise InvalidModel
+
 
 @ttl_cache(lambda: settings.CATALOGUE_CACHE_SECONDS)
 def current() -> Catalogue:

@@ -23,6 +23,13 @@ SOURCE_IMAGES = {
     "mask_url": "mask_upload_id",
     "last_image_url": "last_upload_id",
 }
+# The setting of a trainer that its price depends on.
+STEPS = "steps"
+# The parameter of a route with the weights of a trained model.
+WEIGHTS_URL = "weights_url"
+# The parameters of a trainer's route besides its settings: the zip file with the images, the word
+# that stands for what they show, a description of each image, and the name of the provider's copy.
+TRAINING_INPUTS = ("images_zip_url", "trigger_word", "default_caption", "destination")
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class Kind:
     @property
     def required_parameters(self) -> tuple[str, ...]:
         """Of a route."""
-        return (*self._prompt, *self.images)
+        zip_file = TRAINING_INPUTS[:1] if self.is_training else ()
+        return (*self._prompt, *self.images, *zip_file)
 
     @property
     def _prompt(self) -> tuple[str, ...]:

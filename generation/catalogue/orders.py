@@ -20,7 +20,7 @@ from generation.catalogue.kinds import Kind
 from generation.catalogue.pricing import Price
 from generation.catalogue.specs import ModelSpec, ThemeSpec
 from generation.errors import InvalidModel, InvalidPrompt
-from generation.models import MEDIA_KINDS, Job, JobStatus, ModelKind, Tier, Upload
+from generation.models import MEDIA_KINDS, Job, JobStatus, ModelKind, Tier, TrainedModel, Upload
 from generation.providers.base import MediaKind
 from rendio.common.errors import InvalidInput
 from rendio.common.outbound import http
@@ -144,6 +144,10 @@ class OrderBody(Body):
     upload_id = optional_id("The source image, by the id of the upload.")
     mask_upload_id = optional_id("The mask of the source image (`uploads`), by its id.")
     last_upload_id = optional_id("The last keyframe, by the id of the upload.")
+    trained_model_id = optional_id(
+        "A trained model of the user. Without a model, a theme, a kind and a tier, the first model "
+        "that can use it is chosen."
+    )
     settings = BodyField(_read_settings, SettingsBody(required=False, allow_null=True))
 
 
@@ -164,22 +168,33 @@ class Order:
     upload_id: UUID | None = None
     external_image_url: str = ""
     second_upload_id: UUID | None = None  # the mask, or the last keyframe
+    # A trained model, and the base family that a route has to load for it.
     trained_model_id: UUID | None = None
+    base_family: str = ""
     quote_id: UUID | None = None
     retry_of: UUID | None = None  # the failed job that this order repeats
 
 
 def parse_order(
-    body: dict[str, Any], catalogue: Catalogue, *, media: MediaKind | None = None
+    body: dict[str, Any],
+    catalogue: Catalogue,
+    *,
+    media: MediaKind | None = None,
+    trained: TrainedModel | None = None,
 ) -> Order:
     """Parse the body of an order or of quote-video, and price the order.
 
-    `media` limits the models to those that make videos or images. Raises InvalidModel,
-    InvalidPrompt, and InvalidInput with the invalid fields.
+    `media` limits the models to those that make videos or images. `trained` is the user's trained
+    model that the body names. Raises InvalidModel, InvalidPrompt, and InvalidInput with the invalid
+    fields.
     """
     theme_id = GenerateBody.theme_id.parse(body)
     theme = catalogue.theme(theme_id) if theme_id else None
-    model = _parse_model(body, theme, catalogue, media)
+    base_family = trained.base_family if trained else ""
+    model = _parse_model(body, theme, catalogue, media, base_family)
+    if trained and not model.loads(base_family):
+        problem = _("This model cannot use the trained model.")
+        raise InvalidInput(fields={"trained_model_id": [problem]})
     asked = GenerateBody.settings.parse(body)
     defaults = theme.default_settings if theme and theme.model_id == model.id else {}
     chosen = model.resolve_settings(asked, defaults=defaults)
@@ -197,12 +212,18 @@ def parse_order(
         upload_id=upload_id,
         external_image_url=external_image_url,
         second_upload_id=_parse_second_image(body, model.kind),
+        trained_model_id=trained.id if trained else None,
+        base_family=base_family,
         quote_id=GenerateBody.quote_id.parse(body),
     )
 
 
 def _parse_model(
-    body: dict[str, Any], theme: ThemeSpec | None, catalogue: Catalogue, media: MediaKind | None
+    body: dict[str, Any],
+    theme: ThemeSpec | None,
+    catalogue: Catalogue,
+    media: MediaKind | None,
+    base_family: str,
 ) -> ModelSpec:
     """Raises InvalidModel, and InvalidInput for a kind or tier beside a model or theme."""
     kind, tier = GenerateBody.kind.parse(body), GenerateBody.tier.parse(body)
@@ -216,6 +237,8 @@ def _parse_model(
         model = catalogue.model(model_id)
     elif theme:
         model = catalogue.model(theme.model_id)
+    elif base_family and not (kind or tier):
+        model = catalogue.model_that_loads(base_family)
     elif kind or tier or media == "image":
         model = catalogue.model_of(ModelKind(kind or ModelKind.TEXT_TO_IMAGE), tier)
     else:
@@ -225,8 +248,8 @@ def _parse_model(
     return model
 
 
-def order_from_job(job: Job, catalogue: Catalogue) -> Order:
-    """The order that repeats a job, at today's price.
+def order_from_job(job: Job, catalogue: Catalogue, *, trained: TrainedModel | None) -> Order:
+    """The order that repeats a job, at today's price. `trained` is the job's trained model.
 
     Raises InvalidModel if the model is off sale, and InvalidInput if the model no longer accepts
     the job's settings.
@@ -241,6 +264,8 @@ def order_from_job(job: Job, catalogue: Catalogue) -> Order:
         price=model.price(chosen),
         upload_id=job.upload_id,
         second_upload_id=job.second_upload_id,
+        trained_model_id=trained.id if trained else None,
+        base_family=trained.base_family if trained else "",
         retry_of=job.id,
     )
 

@@ -25,7 +25,7 @@ from generation.catalogue import cache
 from generation.catalogue.orders import Order
 from generation.catalogue.specs import ModelSpec, RouteSpec
 from generation.errors import InMaintenance, ProviderUnavailable
-from generation.models import Job, ProviderKey
+from generation.models import Job, ProviderKey, TrainedModel
 from generation.providers import find_provider
 
 logger = structlog.get_logger(__name__)
@@ -38,12 +38,23 @@ def provider_keys(provider_name: str) -> list[ProviderKey]:
 
 
 def untried_routes(job: Job) -> list[RouteSpec]:
-    """Usable routes that have not failed this job yet, first choice first."""
+    """Usable routes that have not failed this job yet, first choice first. None for a job whose
+    trained model is deleted."""
     model = cache.find_model(job.model_id)
     if model is None:
         return []
+    base_family = ""
+    if job.trained_model_id:
+        trained = TrainedModel.objects.usable().filter(id=job.trained_model_id).first()
+        if trained is None:
+            return []
+        base_family = trained.base_family
     left = _usable_routes(
-        model.routes, chosen=job.settings, images=model.kind.images, credits=job.credits
+        model.routes,
+        chosen=job.settings,
+        images=model.kind.images,
+        credits=job.credits,
+        base_family=base_family,
     )
     tried = {UUID(route_id) for route_id in job.tried_routes}
     return _weighted_order([route for route in left if route.id not in tried], seed=job.id)
@@ -64,6 +75,7 @@ def require_available(order: Order, *, now: datetime) -> None:
         chosen=order.settings,
         images=order.model.kind.images,
         credits=order.price.credits,
+        base_family=order.base_family,
     )
     if wait_seconds := _wait_seconds(routes, now=now):
         raise ProviderUnavailable(retry_after=wait_seconds)
@@ -77,12 +89,17 @@ def _wait_seconds(routes: Iterable[RouteSpec], *, now: datetime) -> int:
 
 
 def _usable_routes(
-    routes: Sequence[RouteSpec], *, chosen: dict[str, Any], images: tuple[str, ...], credits: int
+    routes: Sequence[RouteSpec],
+    *,
+    chosen: dict[str, Any],
+    images: tuple[str, ...],
+    credits: int,
+    base_family: str = "",
 ) -> list[RouteSpec]:
     first = min((route.position for route in routes), default=0)
 
     def fits(route: RouteSpec) -> bool:
-        return route.supports(chosen, images=images) and (
+        return route.supports(chosen, images=images, base_family=base_family) and (
             route.position == first or margin_percent(route, chosen, credits) >= _margin_floor()
         )
 

@@ -11,12 +11,14 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 
 from generation.catalogue import pricing, setting_rules
-from generation.catalogue.kinds import KINDS, NUM_OUTPUTS, Kind, num_outputs
+from generation.catalogue.kinds import KINDS, NUM_OUTPUTS, WEIGHTS_URL, Kind, num_outputs
 from generation.models import NEGATIVE_PROMPT, GenerationModel, ModelKind
 from generation.providers import find_provider
 from rendio.common.errors import InvalidInput
 
 AUTO = "auto"
+# Of the value, in the format or the object that a route maps it to.
+PLACE = "{}"
 AUTO_SETTINGS = frozenset({"resolution", "aspect_ratio"})
 # A route that cannot pass these on does not take an order that has them.
 ROUTE_MUST_PASS = ("seed", NEGATIVE_PROMPT)
@@ -41,8 +43,8 @@ class RouteSpec:
 
     def payload(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The provider's request body: Sora expects the duration 8, Veo "8s"; one model the aspect
-        ratio "1:1", another an object with width and height. A value that the table maps to null
-        is left out."""
+        ratio "1:1", another an object with width and height; one a URL, another an object with the
+        URL and its weight. A value that the table maps to null is left out."""
         body = dict(self.constants)
         for name, mapping in self.parameters.items():
             if (value := inputs.get(name)) in (None, ""):
@@ -51,14 +53,27 @@ class RouteSpec:
                 value = form.format(value)
             value = mapping.get("values", {}).get(str(value), value)
             if value is not None:
+                if shape := mapping.get("object"):
+                    value = {name: value if part == PLACE else part for name, part in shape.items()}
                 body[mapping.get("name", name)] = [value] if mapping.get("list") else value
         return body
 
-    def supports(self, chosen: dict[str, Any], *, images: tuple[str, ...]) -> bool:
-        """Whether the provider can be asked for these settings, with these source images."""
+    def loads(self, base_family: str) -> bool:
+        """Whether the route can make images with a trained model of this base family."""
+        return base_family in self.training.get("base_families", [])
+
+    def supports(
+        self, chosen: dict[str, Any], *, images: tuple[str, ...], base_family: str = ""
+    ) -> bool:
+        """Whether the provider can be asked for these settings, with these source images and, if
+        `base_family` is given, with a trained model of it."""
+        if base_family and not self.loads(base_family):
+            return False
         required = [*images, *(name for name in ROUTE_MUST_PASS if name in chosen)]
         if num_outputs(chosen) > 1:
             required.append(NUM_OUTPUTS)
+        if base_family:
+            required.append(WEIGHTS_URL)
         return all(name in self.parameters for name in required) and all(
             chosen.get(name) in allowed for name, allowed in self.limits.items()
         )
@@ -89,6 +104,10 @@ class ModelSpec:
     settings: dict[str, dict[str, Any]]
     run_deadline_seconds: int | None
     routes: tuple[RouteSpec, ...]
+
+    def loads(self, base_family: str) -> bool:
+        """Whether a route can make images with a trained model of this base family."""
+        return any(route.loads(base_family) for route in self.routes)
 
     @property
     def providers(self) -> frozenset[str]:

@@ -24,7 +24,7 @@ from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import transitions
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
-from generation.training import submission
+from generation.training import submission, usage
 from generation.training.submission import TrainingArchive
 from generation.uploads import retention
 
@@ -155,10 +155,12 @@ def _prepare_dispatch(
 
 def _inputs(job: Job) -> dict[str, Any]:
     inputs = {"prompt": job.prompt, **job.settings}
+    # The provider fetches files when it starts the job, at the latest at the run deadline.
+    seconds = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(job.model_id)
+    if job.trained_model_id:
+        inputs |= usage.inputs(job.trained_model_id, job.prompt, seconds=seconds)
     if not job.upload_id:
         return inputs
-    # The provider fetches the images when it starts the job, at the latest at the run deadline.
-    seconds = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(job.model_id)
     inputs["image_url"] = retention.signed_url(job.upload_id, seconds=seconds)
     model = cache.find_model(job.model_id)
     if job.second_upload_id and model:

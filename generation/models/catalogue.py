@@ -134,7 +134,8 @@ class ProviderRoute(models.Model):
         help_text="The provider's names of our settings, such as "
         '{"prompt": {}, "duration": {"name": "duration", "format": "{}s"}, '
         '"aspect_ratio": {"name": "image_size", "values": {"1:1": "square_hd"}}, '
-        '"image_url": {"name": "image_urls", "list": true}}'
+        '"image_url": {"name": "image_urls", "list": true}, '
+        '"weights_url": {"name": "loras", "object": {"path": "{}", "scale": 1}, "list": true}}'
     )
     constants = models.JSONField(
         default=dict, blank=True, help_text="Sent to the provider unchanged."

@@ -266,7 +266,11 @@ WOULD_BREAK_THE_CATALOGUE = [
     ({"routes-0-parameters": {"prompt": {"name": 1}}}, "parameters", "must be texts"),
     ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
     ({"routes-0-parameters": {"prompt": {"format": "{}{0}"}}}, "parameters", "{} once"),
+    ({"routes-0-parameters": {"prompt": {"object": {"path": 1}}}}, "parameters", '"{}" once'),
     ({"routes-0-cost_multipliers": {"fps": {}}}, "cost_multipliers", "no setting"),
+    ({"routes-0-training": {"base_family": "x"}}, "training", "must be one of base_families"),
+    ({"routes-0-training": {"base_families": "x"}}, "training", "not a valid value"),
+    ({"routes-0-training": {"base_families": ["x"]}}, "training", "need weights_url"),
     ({"routes-0-limits": {"fps": [24]}}, "limits", "no setting with this name"),
     ({"routes-0-limits": {"duration": 4}}, "limits", "use a list"),
     ({"routes-0-limits": {"duration": [4, 5]}}, "limits", "5 is not among"),
@@ -309,6 +313,24 @@ def test_invalid_catalogue_rows_are_refused(root, phone, subtests):
             with subtests.test(changes=changes):
                 assert words in told.get(field, ""), told
     assert phone.post("quote-video", {"model_id": str(SORA), "prompt": "Waves"}).status_code == 200
+
+
+def test_a_trainer_needs_what_trainings_are_ordered_by(root, subtests):
+    trainer = GenerationModel.objects.get(name="Style trainer")
+    fields = sent_by_page(root, "generation_generationmodel", trainer.id)
+    for changes, field, words in [
+        ({"category": "landscape"}, "category", "must be one of person"),
+        ({"settings": '{"pace": {"allowed": [1], "default": 1}}'}, "settings", "steps"),
+        ({"routes-0-training": "{}"}, "training", "base_family is missing"),
+        ({"routes-0-training": '{"base_family": "x", "min_pictures": 0}'}, "training", "min_pic"),
+        ({"routes-0-parameters": '{"steps": {}}'}, "parameters", "images_zip_url is missing"),
+    ]:
+        with subtests.test(changes=changes):
+            answer = root.submit(
+                "generation_generationmodel_change", trainer.id, **{**fields, **changes}
+            )
+
+            assert words in problems(answer)[field]
 
 
 def test_a_picture_must_reach_the_provider(edit):

@@ -135,8 +135,8 @@ def test_optional_ids_may_be_empty():
         if jsonschema_rs.Draft202012Validator(schema, validate_formats=True).is_valid("")
     }
 
-    uploads = {"upload_id", "mask_upload_id", "last_upload_id"}
-    names = {"model_id", "theme_id", "image_url"} | uploads
+    sources = {"upload_id", "mask_upload_id", "last_upload_id", "trained_model_id"}
+    names = {"model_id", "theme_id", "image_url"} | sources
     assert taken == {
         *(("/v1/quote-video", name) for name in names),
         *((path, name) for path in ORDERS for name in (*names, "quote_id")),

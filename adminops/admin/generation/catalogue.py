@@ -67,6 +67,7 @@ class RouteInline(StackedInline):
         "parameters",
         "constants",
         "limits",
+        "training",
         "cost_multipliers",
     )
 

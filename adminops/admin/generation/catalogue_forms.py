@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,25 @@ from adminops.actions.catalogue import RouteEdit
 from adminops.admin.edit_pages import EditForm, require_between
 from adminops.admin.visible_text import VisibleTextForm
 from generation.catalogue import setting_rules
-from generation.catalogue.kinds import KINDS, MAX_OUTPUTS, NUM_OUTPUTS, SOURCE_IMAGES
+from generation.catalogue.kinds import (
+    KINDS,
+    MAX_OUTPUTS,
+    NUM_OUTPUTS,
+    SOURCE_IMAGES,
+    STEPS,
+    TRAINING_INPUTS,
+    WEIGHTS_URL,
+)
 from generation.catalogue.orders import PROMPT_MAX, PROMPT_MIN_VISIBLE, is_valid_prompt
-from generation.models import GenerationModel, ModelKind, PricingType, ProviderRoute, Theme
+from generation.catalogue.specs import PLACE
+from generation.models import (
+    GenerationModel,
+    ModelKind,
+    PricingType,
+    ProviderRoute,
+    Theme,
+    TrainingKind,
+)
 from generation.providers import provider_choices
 from rendio.common.text.visible_text import has_visible
 
@@ -28,9 +45,19 @@ else:
     from unfold.forms import PaginationInlineFormSet as BaseInlineFormSet
 
 # Inputs of a request in addition to the model's settings.
-INPUTS = ("prompt", *SOURCE_IMAGES)
+INPUTS = ("prompt", *SOURCE_IMAGES, WEIGHTS_URL, *TRAINING_INPUTS)
 # Characters of a text that an order may have as a setting.
 TEXT_MAX = 2000
+# Fields of a route's training, and whether a value is valid.
+TRAINER_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "base_family": lambda value: _is_name(value),
+    "min_pictures": lambda value: type(value) is int and value >= 1,
+    "captions": lambda value: type(value) is bool,
+    "seconds_per_step": lambda value: type(value) in (int, float) and value > 0,
+}
+LOADER_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "base_families": lambda value: isinstance(value, list) and all(map(_is_name, value)),
+}
 FACTOR_MIN, FACTOR_MAX = Decimal("0.001"), Decimal(1000)
 
 
@@ -87,6 +114,12 @@ class ModelForm(EditForm):
             self.add_error("tier", "Only models that make images have a tier.")
         if NUM_OUTPUTS in settings and not is_image:
             self.add_error("settings", f"Only models that make images have {NUM_OUTPUTS}.")
+        if values.get("kind") == ModelKind.TRAINING:
+            if values.get("category") not in TrainingKind.values:
+                kinds = ", ".join(TrainingKind.values)
+                self.add_error("category", f"The category of a trainer must be one of {kinds}.")
+            if not setting_rules.is_choice(settings.get(STEPS, {})):
+                self.add_error("settings", f"A trainer requires a list of values of {STEPS}.")
         if "multipliers" in values:
             _add_errors(self, "multipliers", check_multipliers, values["multipliers"], settings)
         for theme in Theme.objects.filter(model_id=self.instance.id):
@@ -140,6 +173,9 @@ class RouteFormSet(BaseInlineFormSet):
                 _add_errors(form, "parameters", check_parameters, values["parameters"], model)
             if "limits" in values:
                 _add_errors(form, "limits", check_limits, values["limits"], settings)
+            if "training" in values:
+                parameters = values.get("parameters", {})
+                _add_errors(form, "training", check_training, values["training"], parameters, model)
             if "cost_multipliers" in values:
                 _add_errors(
                     form,
@@ -259,6 +295,31 @@ def check_limits(limits: dict[str, Any], settings: dict[str, Any]) -> None:
         raise ValidationError(problems)
 
 
+def check_training(
+    training: dict[str, Any], parameters: dict[str, Any], model: GenerationModel
+) -> None:
+    """What a trainer makes and needs, or which trained models an image model loads. Raises
+    ValidationError."""
+    is_trainer = model.kind == ModelKind.TRAINING
+    known = TRAINER_FIELDS if is_trainer else LOADER_FIELDS
+    problems = [
+        f"{name}: must be one of {', '.join(known)}." for name in training if name not in known
+    ]
+    if is_trainer and "base_family" not in training:
+        problems.append("base_family is missing.")
+    if training.get("base_families") and WEIGHTS_URL not in parameters:
+        problems.append(f"base_families: the parameters need {WEIGHTS_URL}.")
+    for name, value in training.items():
+        if name in known and not known[name](value):
+            problems.append(f"{name}: not a valid value.")
+    if problems:
+        raise ValidationError(problems)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and has_visible(value)
+
+
 def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None:
     """{our name: {"name": the provider's name, "format": "{}s" or "values": {ours: theirs}}}, with
     all required inputs. Raises ValidationError."""
@@ -275,8 +336,12 @@ def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None
 
 
 def _mapping_problem(mapping: Any) -> str | None:
-    if not isinstance(mapping, dict) or not set(mapping) <= {"name", "format", "values", "list"}:
-        return 'use {"name": …}, with "format": "{}s", "values": {ours: theirs} or "list": true.'
+    keys = {"name", "format", "values", "list", "object"}
+    if not isinstance(mapping, dict) or not set(mapping) <= keys:
+        return (
+            'use {"name": …}, with "format": "{}s", "values": {ours: theirs}, "list": true or '
+            '"object": {"path": "{}", …}.'
+        )
     if any(
         not isinstance(mapping.get(key, key), str) or mapping.get(key) == ""
         for key in ("name", "format")
@@ -286,6 +351,9 @@ def _mapping_problem(mapping: Any) -> str | None:
         return "values must be an object, without a format."
     if type(mapping.get("list", True)) is not bool:
         return "list must be true or false."
+    shape = mapping.get("object", {"": PLACE})
+    if not isinstance(shape, dict) or list(shape.values()).count(PLACE) != 1:
+        return 'object must have "{}" once, as the place of the value.'
     around = mapping.get("format", "{}").split("{}")
     if len(around) != 2 or any(brace in text for text in around for brace in "{}"):
         return "format must contain {} once, as the place of the value."

@@ -27,48 +27,13 @@ from tests.helpers import pictures
 from tests.helpers.phone import Phone
 
 CONSENT = {"accepted": True, "text_version": TEXT_VERSION}
-FAL_TRAINER = "fal-ai/flux-lora-fast-training"
-REPLICATE_TRAINER = "ostris/flux-dev-lora-trainer/versions/e440909d/trainings"
 
 
-def offer_trainers() -> None:
-    """A trainer of persons and one of styles, at fal and then at Replicate."""
-    for kind in ("person", "style"):
-        model = GenerationModel.objects.create(
-            name=f"Trainer {kind}",
-            category=kind,
-            kind="training",
-            pricing_type="variable",
-            base_price_usd=Decimal("3.00"),
-            multipliers={"steps": {"600": "1", "1200": "2", "2000": "3"}},
-            settings={"steps": {"allowed": [600, 1200, 2000], "default": 1200}},
-            run_deadline_seconds=2700,
-        )
-        common = {"model": model, "cost_usd": Decimal("1.20"), "cost_unit": "piece"}
-        ProviderRoute.objects.create(
-            **common,
-            provider="fal",
-            provider_model_id=FAL_TRAINER,
-            parameters={
-                "images_zip_url": {"name": "images_data_url"},
-                "trigger_word": {},
-                "steps": {},
-            },
-            training={"min_pictures": 4, "base_family": "flux-1-dev", "seconds_per_step": 0.5},
-        )
-        ProviderRoute.objects.create(
-            **common,
-            provider="replicate",
-            provider_model_id=REPLICATE_TRAINER,
-            position=2,
-            parameters={
-                "images_zip_url": {"name": "input_images"},
-                "trigger_word": {},
-                "steps": {},
-                "destination": {},
-            },
-            training={"min_pictures": 4, "captions": True, "base_family": "flux-1-dev"},
-        )
+def accept_few_images() -> None:
+    """Let the trainers of the catalogue take sets of four images."""
+    for route in ProviderRoute.objects.filter(model__kind="training"):
+        route.training["min_pictures"] = 4
+        route.save(update_fields=["training"])
     catalogue.invalidate()
 
 
