@@ -62,6 +62,9 @@ prompts_improved = Counter(
     "Prompts given to the prompt helper; the outcome is improved or failed.",
     ["outcome"],
 )
+# At 0 from the start, so that the first failure is visible to `increase()`.
+for _counter in (content_credentials, prompts_improved):
+    _counter.labels("failed")
 pushes = Counter(
     "rendio_pushes",
     "Attempts to tell an iPhone something; the outcome is how it ended, or postponed, or held where"
