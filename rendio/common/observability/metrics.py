@@ -35,7 +35,8 @@ jobs_ended = Counter(
 )
 job_seconds = Histogram(
     "rendio_job_stage_seconds",
-    "Of completed jobs: waiting here, being made by the provider, being stored, and all of it.",
+    "Of completed jobs: waiting here, being made by the provider, being stored, and all of it. The "
+    "queue of a training is training.",
     ["queue", "stage"],
     buckets=SECONDS,
 )

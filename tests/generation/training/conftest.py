@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.generation.training.orders import accept_few_images
+from tests.generation.training.orders import want_captions
 from tests.helpers.job_driver import grant
 from tests.helpers.media_over_http import media_over_http
 from tests.helpers.phone import Phone
@@ -17,7 +17,7 @@ from tests.helpers.sandbox_control import Sandbox
 @pytest.fixture
 def customer(phone: Phone) -> Phone:
     """A guest with 100 credits more than the welcome grant."""
-    accept_few_images()
+    want_captions("replicate")
     assert phone.user_id
     grant(phone.user_id, 100)
     return phone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,11 +28,16 @@ from tests.helpers.phone import Phone
 CONSENT = {"accepted": True, "text_version": TEXT_VERSION}
 
 
-def accept_few_images() -> None:
-    """Let the trainers of the catalogue take sets of four images."""
-    for route in ProviderRoute.objects.filter(model__kind="training"):
-        route.training["min_pictures"] = 4
+def want_captions(provider: str) -> None:
+    """Let the trainers at this provider get a caption beside each image."""
+    for route in ProviderRoute.objects.filter(model__kind="training", provider=provider):
+        route.training["captions"] = True
         route.save(update_fields=["training"])
+    catalogue.invalidate()
+
+
+def stop_selling(kind: str) -> None:
+    GenerationModel.objects.filter(kind="training", category=kind).update(is_available=False)
     catalogue.invalidate()
 
 
@@ -43,7 +47,7 @@ def _image(number: int) -> bytes:
     return pictures.saved(Image.new("RGB", (512, 512), colour), "JPEG")
 
 
-def make_set(phone: Phone, *, count: int = 5, problems: dict[int, list[str]] | None = None) -> str:
+def make_set(phone: Phone, *, count: int = 10, problems: dict[int, list[str]] | None = None) -> str:
     """A set with so many images, of which some have problems, by number."""
     assert phone.user_id
     training_set = TrainingSet.objects.create(

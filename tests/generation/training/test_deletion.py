@@ -68,7 +68,7 @@ def test_an_owner_deletes_a_model(customer, made, sandbox, life):
     job, set_id = made
     trained, balance = trained_by(job), customer.balance()
     folders = f"jobs/{job.id}/", f"training/{set_id}/"
-    assert len(files_of(*folders)) == 7  # weights, zip, five images
+    assert len(files_of(*folders)) == 12  # weights, zip, ten images
 
     answer = customer.delete(f"train/models/{trained.id}")
 
@@ -98,7 +98,7 @@ def test_a_set_stays_while_another_model_needs_it(customer, made, life):
 
     customer.delete(f"train/models/{trained_by(job).id}")
 
-    assert len(files_of(f"training/{set_id}/")) == 5
+    assert len(files_of(f"training/{set_id}/")) == 10
     life.run_until_done(other)
     assert own_training(customer, other.id)["usable"] is True
 

@@ -32,6 +32,7 @@ from tests.generation.training.orders import (
     own_training,
     start,
     started,
+    stop_selling,
     trained_by,
 )
 from tests.helpers.job_driver import assert_refunded, grant, submissions
@@ -49,11 +50,12 @@ def test_options_state_kinds_prices_and_the_consent(customer):
     customer.language = "tr"
     options = customer.get("train/options").json()
 
-    person, style = options["kinds"]
-    assert (person["kind"], person["needs_consent"], person["min_pictures"]) == ("person", True, 4)
-    assert (style["kind"], style["needs_consent"]) == ("style", False)
+    person, style, thing = options["kinds"]
+    assert (person["kind"], person["needs_consent"], person["min_pictures"]) == ("person", True, 10)
+    assert (style["kind"], style["needs_consent"], style["min_pictures"]) == ("style", False, 4)
+    assert thing["kind"] == "object"
     prices = {one["steps"]: one["credits"] for one in person["steps"]}
-    assert prices == {600: 30, 1200: 60, 2000: 90}
+    assert prices == {600: 30, 1200: 60, 2000: 100}
     assert "görüntülerde" in options["consent"]["text"]
     assert options["consent"]["text_version"] == CONSENT["text_version"]
 
@@ -62,7 +64,7 @@ def test_options_state_kinds_prices_and_the_consent(customer):
 def test_a_set_becomes_a_model(customer, instant_trainers, life, provider):
     only_trained_by(provider)
     before = customer.balance()
-    job = started(customer, set_id=make_set(customer, count=6, problems={3: ["blurred"]}))
+    job = started(customer, set_id=make_set(customer, count=11, problems={3: ["blurred"]}))
     pending = own_training(customer, job.id)
     assert (pending["status"], pending["usable"], pending["progress"]) == ("pending", False, 0)
 
@@ -84,9 +86,9 @@ def test_a_set_becomes_a_model(customer, instant_trainers, life, provider):
     with zipfile.ZipFile(io.BytesIO(stored(archive_name))) as archive:
         images = [name for name in archive.namelist() if name.endswith(".jpg")]
         captions = [archive.read(name) for name in archive.namelist() if name.endswith(".txt")]
-    assert images == ["01.jpg", "02.jpg", "03.jpg", "04.jpg", "05.jpg"]
+    assert images == [f"{number:02}.jpg" for number in range(1, 11)]
     caption = f"a photo of {trained.trigger_word} person".encode()
-    assert captions == ([caption] * 5 if provider == "replicate" else [])
+    assert captions == ([caption] * 10 if provider == "replicate" else [])
     # It goes by itself.
     assert FileDeletion.objects.filter(name=archive_name, due_at__gt=life.now).exists()
     assert find_discrepancies() == []
@@ -94,7 +96,8 @@ def test_a_set_becomes_a_model(customer, instant_trainers, life, provider):
 
 def test_what_cannot_be_trained_is_refused_before_any_charge(customer, new_guest, subtests):
     before = customer.balance()
-    few = make_set(customer, count=5, problems={2: ["blurred"], 4: ["duplicate", "too_small"]})
+    stop_selling("object")
+    few = make_set(customer, problems={2: ["blurred"], 4: ["duplicate", "too_small"]})
     bad = {
         f"pictures.{one.id}": [str(MESSAGES[problem]) for problem in one.problems]
         for one in TrainingPicture.objects.filter(set_id=few).exclude(problems=[])
