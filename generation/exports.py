@@ -7,7 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from generation import media
-from generation.models import Job, Quote, Upload, Violation
+from generation.models import (
+    Job,
+    Quote,
+    TrainedModel,
+    TrainingConsent,
+    TrainingSet,
+    Upload,
+    Violation,
+)
 from generation.serializers import images_answer
 from generation.uploads.responses import upload_answer
 from rendio.common.times import iso
@@ -62,6 +70,60 @@ def export_uploads(user_id: UUID) -> Iterator[dict[str, Any]]:
     """The user's uploaded images."""
     for upload in Upload.objects.owned_by(user_id).order_by("id").iterator():
         yield {**upload_answer(upload), "created_at": iso(upload.created_at)}
+
+
+def export_training_sets(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's images for trainings, with what was measured in them."""
+    sets = TrainingSet.objects.owned_by(user_id).order_by("id").prefetch_related("pictures")
+    for training_set in sets.iterator(chunk_size=20):
+        yield {
+            "set_id": training_set.id,
+            "pictures": [
+                {
+                    "picture_id": picture.id,
+                    "file_name": picture.file_name,
+                    "image_url": media.signed_url(picture.name),
+                    "width": picture.width,
+                    "height": picture.height,
+                    "checks": picture.checks,
+                    "problems": picture.problems,
+                }
+                for picture in sorted(training_set.pictures.all(), key=lambda one: one.position)
+            ],
+            "created_at": iso(training_set.created_at),
+            "expires_at": iso(training_set.expires_at),
+        }
+
+
+def export_trained_models(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's trained models, deleted ones included."""
+    for trained in TrainedModel.objects.filter(user_id=user_id).order_by("id").iterator():
+        yield {
+            "model_id": trained.id,
+            "training_id": trained.job_id,
+            "set_id": trained.training_set_id,
+            "consent_id": trained.consent_id,
+            "name": trained.name,
+            "kind": trained.kind,
+            "trigger_word": trained.trigger_word,
+            "weights_size_bytes": trained.weights_size_bytes or None,
+            "provider": trained.provider or None,
+            "created_at": iso(trained.created_at),
+            "deleted_at": iso(trained.deleted_at),
+        }
+
+
+def export_training_consents(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """The user's consents to train on images of a person."""
+    for consent in TrainingConsent.objects.owned_by(user_id).order_by("id").iterator():
+        yield {
+            "consent_id": consent.id,
+            "text_version": consent.text_version,
+            "language": consent.language,
+            "subject_name": consent.subject_name or None,
+            "given_at": iso(consent.given_at),
+            "withdrawn_at": iso(consent.withdrawn_at),
+        }
 
 
 def export_violations(user_id: UUID) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adminops.admin.accounts import devices, push_notifications, users
-from adminops.admin.generation import catalogue, jobs, moderation
+from adminops.admin.generation import catalogue, jobs, moderation, trainings
 from adminops.admin.money import (
     fraud,
     ledger,
@@ -34,5 +34,6 @@ __all__ = [
     "refund_requests",
     "service_health",
     "subscriptions",
+    "trainings",
     "users",
 ]

@@ -34,6 +34,8 @@ _WORK = {
     "generation.providerrequest",
     "generation.providerroute",
     "generation.theme",
+    "generation.trainedmodel",
+    "generation.trainingconsent",
 }
 _LOGS = {"adminops.incident", "adminops.auditlogentry", "adminops.errorlog"}
 # Raw input of customers and stores, and identities.

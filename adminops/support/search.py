@@ -12,7 +12,7 @@ from accounts.installations import is_public_id
 from accounts.models import Device, Session, User
 from billing.models import Purchase, UnconfirmedPurchase, UnreadablePayload
 from credits.models import LedgerEntry, Lot, Wallet
-from generation.models import Job, ProviderRequest
+from generation.models import Job, ProviderRequest, TrainedModel, TrainingConsent
 from generation.providers import provider_choices
 
 # For each type. Periods of a subscription share one original transaction.
@@ -28,8 +28,9 @@ class SearchResult:
 def search_all(text: str) -> list[SearchResult]:
     """The records with this id, e-mail address or transaction.
 
-    Ids are those of users, devices (full or public id), jobs, provider requests (ours and the
-    provider's), purchases, sessions, wallets, lots, ledger entries, and Apple's transactions.
+    Ids are those of users, devices (full or public id), jobs, trained models, consents to
+    trainings, provider requests (ours and the provider's), purchases, sessions, wallets, lots,
+    ledger entries, and Apple's transactions.
     """
     text = text.strip()
     if not text or "\0" in text:
@@ -88,6 +89,8 @@ _LOOKUPS: list[tuple[Callable[[], QuerySet], Callable[..., UUID | None]]] = [
     (User.objects.all, lambda user: user.id),
     (Device.objects.all, lambda device: device.user_id),
     (Job.objects.all, lambda job: job.user_id),
+    (TrainedModel.objects.all, lambda trained: trained.user_id),
+    (TrainingConsent.objects.all, lambda consent: consent.user_id),
     (ProviderRequest.objects.select_related("job").all, lambda request: request.job.user_id),
     (Purchase.objects.all, lambda purchase: purchase.user_id),
     (Session.objects.all, lambda session: session.user_id),

@@ -1,5 +1,5 @@
 """The timeline of a user, newest event first: ledger entries, jobs, purchases, sessions, push
-notifications and staff actions.
+notifications, consents to trainings and staff actions.
 
 Pages use keyset pagination and cost the same few queries however long the timeline is. Most rows
 have time-ordered ids (UUIDv7), so older rows are a range of the primary key. Details of an event,
@@ -28,7 +28,7 @@ from billing.models import (
     UnreadablePayload,
 )
 from credits import queries as credit_queries
-from generation.models import Job, JobStatus, ProviderRequest
+from generation.models import Job, JobStatus, ProviderRequest, TrainingConsent
 from rendio.common.errors import InvalidInput, NotFound, refusal_by_code
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def get_page(user_id: UUID, *, before: str = "") -> Timeline:
     entries = list(_entries(user_id, cursor))
     others = chain(
         _jobs(user_id, cursor),
+        _training_consents(user_id, cursor),
         _purchases(user_id, cursor),
         _unconfirmed(user_id, cursor),
         _unreadable(user_id, cursor),
@@ -171,6 +172,14 @@ def _job_text(job: Job) -> str:
         f"{job.model.name}, {job.credits} credits: {job.status}{took}{why}{refund}"
         f"{', deleted by the user' if job.deleted_at else ''}"
     )
+
+
+def _training_consents(user_id: UUID, cursor: Cursor) -> Iterator[Event]:
+    for consent in _older(TrainingConsent.objects.filter(user_id=user_id), cursor):
+        text = f"to train on images of a person: text {consent.text_version}, {consent.language}"
+        if consent.withdrawn_at:
+            text += f", withdrawn {consent.withdrawn_at:%Y-%m-%d %H:%M}"
+        yield Event(consent.id.int, consent.given_at, consent, "consent", text)
 
 
 def _purchases(user_id: UUID, cursor: Cursor) -> Iterator[Event]:

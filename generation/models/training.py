@@ -230,7 +230,7 @@ class TrainedModel(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.id)  # staff may see the name masked
 
 
 class ProviderModelDeletion(DueRow):

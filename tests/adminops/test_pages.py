@@ -30,6 +30,7 @@ from tests.adminops.conftest import PASSWORD, WHY, Staff, StaffAtTheForm, staff_
 from tests.adminops.test_incidents import begin, running
 from tests.billing.conftest import AppStore, deliver_and_apply, update_credits
 from tests.helpers.model_ids import SORA
+from tests.helpers.training_pictures import record_training
 
 LOOKED_AT = [
     "accounts_device",
@@ -48,6 +49,8 @@ LOOKED_AT = [
     "generation_maintenance",
     "generation_deadletter",
     "generation_violation",
+    "generation_trainedmodel",
+    "generation_trainingconsent",
     "billing_purchase",
     "billing_unconfirmedpurchase",
     "billing_notification",
@@ -115,6 +118,7 @@ def everything(root, customer_history, sandbox, settings):
     spend.rollup_daily_spend(now=timezone.now() + timedelta(minutes=5))
     customer_history.phone.register_for_pushes()
     notifications.notify_user(customer_history.job, PushKind.JOB_FAILED, now=timezone.now())
+    record_training(customer_history.job)
     root.call("admin-ban-user", user_id=str(customer_history.user.id), reason=WHY)
     PushToken.objects.create(  # that of before ended with the ban
         token="ab" * 32, platform="ios", user=customer_history.user, registered_at=timezone.now(),

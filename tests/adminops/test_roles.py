@@ -17,6 +17,7 @@ from adminops.models import AdminAction, Alert, AuditLogEntry, CountedDay
 from generation.models import SpendDay
 from tests.adminops.conftest import WHY, Staff, staff_user
 from tests.billing.conftest import AppStore, update_credits
+from tests.helpers.training_pictures import record_training
 
 # The pages of the acts, and the roles that may act so beside superusers.
 PAGES = {
@@ -218,6 +219,23 @@ def test_agent_sees_unmasked_data(customer):
     text = pages_of(Staff(staff_user("ann", role="agent")), phone)
 
     assert [secret for secret in secrets if secret not in text] == []
+
+
+def test_viewer_sees_trainings_without_their_names(customer_history, subtests):
+    trained = record_training(customer_history.job)
+    viewer, agent = (Staff(staff_user(role, role=role)) for role in ("viewer", "agent"))
+    names = {
+        ("generation_trainedmodel", trained.id): "Zoe in summer",
+        ("generation_trainingconsent", trained.consent_id): "Zoe of the sea",
+    }
+    for (page, row), name in names.items():
+        with subtests.test(page):
+            assert name in agent.see(f"{page}_change", row).content.decode()
+            shown = viewer.see(f"{page}_change", row)
+            assert shown.status_code == 200
+            assert name not in shown.content.decode()
+    timeline = viewer.client.get(reverse("admin:timeline", args=[trained.user_id]))
+    assert "to train on images of a person: text 2026-11, tr" in timeline.content.decode()
 
 
 def test_viewer_sees_neither_prompts_nor_videos(customer_history):

@@ -13,6 +13,7 @@ from accounts.models import Device, Session, User
 from tests.adminops.conftest import Staff, staff_user
 from tests.billing.conftest import AppStore, purchase_of, update_credits
 from tests.helpers.phone import Phone
+from tests.helpers.training_pictures import record_training
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def known(customer_history, sandbox):
     assert update_credits(customer_history.phone, bought).status_code == 200
     User.objects.filter(id=customer_history.user.id).update(email="Zoe@example.com")
     device = Device.objects.get(user=customer_history.user)
+    trained = record_training(customer_history.job)
     wallet = apps.get_model("credits", "Wallet").objects.get(user=customer_history.user)
     return customer_history.user, {
         "e-mail": "zoe@EXAMPLE.com",
@@ -34,6 +36,8 @@ def known(customer_history, sandbox):
         "job": customer_history.job.id,
         "provider's request": customer_history.request.provider_request_id,
         "our request": customer_history.request.id,
+        "trained model": trained.id,
+        "consent": trained.consent_id,
         "session": Session.objects.filter(user=customer_history.user).get().id,
         "wallet": wallet.id,
         "lot": wallet.lots.first().id,

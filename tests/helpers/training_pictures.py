@@ -10,6 +10,7 @@ from typing import Any
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image, ImageDraw, ImageFilter
 
+from generation.models import Job, TrainedModel, TrainingConsent, TrainingSet
 from tests.helpers.pictures import saved
 
 SIZE = (576, 544)
@@ -80,4 +81,24 @@ def upload(phone: Any, contents: Sequence[bytes], **fields: str) -> Any:
     ]
     return phone.client.post(
         "/v1/train/upload", {"files": files, **fields}, headers=phone._headers()
+    )
+
+
+def record_training(job: Job) -> TrainedModel:
+    """The rows of a model of a person, as if the job had trained it."""
+    consent = TrainingConsent.objects.create(
+        user=job.user,
+        given_at=job.created_at,
+        text_version="2026-11",
+        language="tr",
+        subject_name="Zoe of the sea",
+    )
+    training_set = TrainingSet.objects.create(user=job.user, expires_at=job.created_at)
+    return TrainedModel.objects.create(
+        user=job.user,
+        job=job,
+        name="Zoe in summer",
+        kind="person",
+        consent=consent,
+        training_set=training_set,
     )

@@ -25,6 +25,7 @@ MAX_GUESTS = 20  # one for each phone that signed in to the account
 COLOURS = {
     **KIND_COLOURS,
     "job": "info",
+    "consent": "",
     "purchase": "success",
     "session": "",
     "push": "",

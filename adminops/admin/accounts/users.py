@@ -232,6 +232,7 @@ class UserAdmin(DjangoUserAdmin, SupportAdmin):
                 (f"{reverse(f'admin:{name}_changelist')}?q={user.id}", text)
                 for name, text in [
                     ("generation_job", "Jobs"),
+                    ("generation_trainedmodel", "Trained models"),
                     ("credits_ledgerentry", "Ledger entries"),
                     ("credits_lot", "Credit lots"),
                     ("billing_purchase", "Purchases"),
