@@ -57,6 +57,10 @@ class PushKind(models.TextChoices):
     JOB_COMPLETED = "job_completed", "Job completed"
     JOB_FAILED = "job_failed", "Job failed"  # its credits are back
     JOB_LATE = "job_late", "Job completed after refund"  # the user keeps result and credits
+    # Of a training: its result is a model.
+    MODEL_COMPLETED = "model_completed", "Model completed"
+    MODEL_FAILED = "model_failed", "Training failed"
+    MODEL_LATE = "model_late", "Model completed after refund"
     CREDITS_RETURNED = "credits_returned", "Credits returned"  # by support, after an incident
 
 

@@ -12,30 +12,31 @@ from accounts.models import Push, PushKind
 
 def message_for(push: Push, *, language: str) -> Message:
     with translation.override(language):
-        return _image_text(push) if push.is_image else _video_text(push)
+        return _text(push)
 
 
-def _video_text(push: Push) -> Message:
-    match PushKind(push.kind):
-        case PushKind.JOB_COMPLETED:
-            return Message(_("Your video is ready"), _("Tap to watch it."))
-        case PushKind.JOB_FAILED:
-            return Message(_("Your video could not be made"), _credits_back(push.credits))
-        case PushKind.JOB_LATE:
-            return Message(_("Your video is ready after all"), _late_body(push.credits))
-        case PushKind.CREDITS_RETURNED:
-            return _credits_returned()
-
-
-def _image_text(push: Push) -> Message:
-    match PushKind(push.kind):
-        case PushKind.JOB_COMPLETED:
+def _text(push: Push) -> Message:
+    credits = push.credits
+    match PushKind(push.kind), push.is_image:
+        case PushKind.JOB_COMPLETED, True:
             return Message(_("Your image is ready"), _("Tap to see it."))
-        case PushKind.JOB_FAILED:
-            return Message(_("Your image could not be made"), _credits_back(push.credits))
-        case PushKind.JOB_LATE:
-            return Message(_("Your image is ready after all"), _late_body(push.credits))
-        case PushKind.CREDITS_RETURNED:
+        case PushKind.JOB_COMPLETED, _:
+            return Message(_("Your video is ready"), _("Tap to watch it."))
+        case PushKind.JOB_FAILED, True:
+            return Message(_("Your image could not be made"), _credits_back(credits))
+        case PushKind.JOB_FAILED, _:
+            return Message(_("Your video could not be made"), _credits_back(credits))
+        case PushKind.JOB_LATE, True:
+            return Message(_("Your image is ready after all"), _late_body(credits))
+        case PushKind.JOB_LATE, _:
+            return Message(_("Your video is ready after all"), _late_body(credits))
+        case PushKind.MODEL_COMPLETED, _:
+            return Message(_("Your model is ready"), _("Tap to make images with it."))
+        case PushKind.MODEL_FAILED, _:
+            return Message(_("Your model could not be trained"), _credits_back(credits))
+        case PushKind.MODEL_LATE, _:
+            return Message(_("Your model is ready after all"), _late_body(credits))
+        case _:
             return _credits_returned()
 
 

@@ -10,6 +10,11 @@ from accounts.push import outbox
 from generation.models import Job
 
 IMAGES = "medium"
+OF_A_TRAINING = {
+    PushKind.JOB_COMPLETED: PushKind.MODEL_COMPLETED,
+    PushKind.JOB_FAILED: PushKind.MODEL_FAILED,
+    PushKind.JOB_LATE: PushKind.MODEL_LATE,
+}
 
 
 def notify_user(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | None = None) -> bool:
@@ -18,7 +23,7 @@ def notify_user(job: Job, kind: PushKind, *, now: datetime, subject_id: UUID | N
         return False
     return outbox.enqueue(
         user_id=job.user_id,
-        kind=kind,
+        kind=OF_A_TRAINING.get(kind, kind) if job.is_training else kind,
         subject_id=subject_id,
         job_id=job.id,
         credits=job.credits - job.fee_kept,

@@ -92,7 +92,8 @@ def test_every_text_is_the_profiles_and_fits(phone, token, sandbox, language):
 
     told = {tuple(sent["payload"]["aps"]["alert"].values()) for sent in sandbox.pushes()}
     assert told == texts
-    assert len(texts) == 2 * len(PushKind) - 1  # of credits alone, it is one for both
+    # Of videos and of images; of trained models and of credits alone, it is one for both.
+    assert len(texts) == 2 * 3 + 3 + 1 == len(PushKind) + 3
     english = {message_for(push, language="en") for push in pushes}
     assert language == "en" or texts.isdisjoint(english)
     for push in pushes:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from django.core.files.storage import default_storage
 
+from accounts.push import sending
 from credits.ledger_check import find_discrepancies
 from generation.lifecycle import settle
 from generation.models import (
@@ -272,6 +273,17 @@ def test_a_failed_training_goes_to_the_next_trainer(customer, instant_trainers, 
     assert trained_by(job).provider == "replicate"
     # Its captions are in a zip of its own.
     assert FileDeletion.objects.filter(name__startswith=f"jobs/{job.id}/").count() == 2
+
+
+def test_a_push_tells_of_the_model(customer, instant_trainers, life):
+    token = customer.register_for_pushes()
+    life.run_until_done(started(customer))
+
+    sending.send_due(now=life.advance(60).now)
+
+    [sent] = instant_trainers.pushes(token)
+    assert sent["payload"]["kind"] == "model_completed"
+    assert sent["payload"]["aps"]["alert"]["title"] == "Your model is ready"
 
 
 def test_models_are_listed_page_by_page(customer, new_guest):
