@@ -146,6 +146,9 @@ def _development_errors(
         yield Error("DEBUG is on.", id="rendio.E030")
     if not values["REQUIRE_SECOND_FACTOR"]:
         yield Error("REQUIRE_SECOND_FACTOR is off.", id="rendio.E031")
+    if values["PLAYGROUND"] and not values["PLAYGROUND_IN_PRODUCTION"]:
+        problem = "PLAYGROUND is on: everybody sees the page. PLAYGROUND_IN_PRODUCTION permits it."
+        yield Error(problem, id="rendio.E036")
     if values["SANDBOX_URL"]:
         yield Error("SANDBOX_URL is set: the sandbox is for development.", id="rendio.E032")
     if values["APPSTORE_ROOT_CERTIFICATE"]:

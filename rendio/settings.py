@@ -86,6 +86,9 @@ ALLOWED_HOSTS = host_names("ALLOWED_HOSTS", default=[] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = origins("CSRF_TRUSTED_ORIGINS")
 ENVIRONMENT = environment.ENVIRONMENT
 TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
+# The page at / (rendio/playground).
+PLAYGROUND = boolean("PLAYGROUND", default=False)
+PLAYGROUND_IN_PRODUCTION = boolean("PLAYGROUND_IN_PRODUCTION", default=False)
 # The header that the proxies append to; the other one is ignored.
 FORWARDED_HEADER = choice(
     "FORWARDED_HEADER", default=forwarded.X_FORWARDED_FOR, allowed=forwarded.HEADERS
@@ -110,6 +113,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
     "django_otp.plugins.otp_totp",
     "rendio",
+    "rendio.playground",
     "credits",
     "accounts",
     "generation",

@@ -10,6 +10,7 @@ import adminops.urls
 import billing.urls
 import credits.urls
 import generation.urls
+import rendio.playground.urls
 from rendio import health, metrics_endpoint
 from rendio.openapi import views
 
@@ -43,4 +44,5 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("statusz", health.statusz),
     path("metrics", metrics_endpoint.metrics),
+    path("", include(rendio.playground.urls)),
 ]

@@ -158,6 +158,7 @@ class Supervisor:
             "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
             "RENDIO_HOME": str(self._data_dir.root),
             "MEDIA_ROOT": str(self._data_dir.media),
+            "PLAYGROUND": "true",
             **self._data_dir.sandbox_authority(),
             **secrets,
         }
@@ -260,6 +261,7 @@ class Supervisor:
     def _print_addresses(self, env: dict[str, str], *, flower_port: int) -> None:
         url = env["PUBLIC_URL"]
         lines = {
+            **({"playground": f"{url}/"} if env["PLAYGROUND"] == "true" else {}),
             "API": f"{url}/v1/",
             "docs": f"{url}/docs",
             "admin": f"{url}/admin/",

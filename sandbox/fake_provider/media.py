@@ -6,6 +6,7 @@ import json
 import tempfile
 import textwrap
 from collections import OrderedDict
+from colorsys import hsv_to_rgb
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from sandbox.fake_provider import edits, trainings
 from sandbox.fake_provider.specs import (
@@ -141,9 +142,8 @@ def render_image(spec: ImageSpec) -> bytes:
 
 
 def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
-    """Draw the prompt on a background colour derived from the spec."""
-    digest = sha256(repr(spec).encode()).digest()
-    image = Image.new("RGB", (spec.width, spec.height), tuple(byte // 2 for byte in digest[:3]))
+    """Draw the prompt on a sky whose colours are derived from the spec."""
+    image = _draw_sky((spec.width, spec.height), hue=sha256(repr(spec).encode()).digest()[0] / 256)
     scale = min(image.size) / SHORT_SIDE
     size, margin = TEXT_SIZE * scale, MARGIN * scale
     columns = max(int((spec.width - 2 * margin) * 2 / size), 1)
@@ -153,6 +153,16 @@ def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
         (margin, margin), "\n".join(text), font=_font(size), fill="white"
     )
     return image
+
+
+def _draw_sky(size: tuple[int, int], *, hue: float) -> Image.Image:
+    """From one colour at the top to a darker one beside it."""
+    top, bottom = (
+        tuple(round(255 * part) for part in hsv_to_rgb(*colour))
+        for colour in ((hue, 0.55, 0.56), (hue + 0.14, 0.75, 0.2))
+    )
+    column = Image.linear_gradient("L").resize((1, 256))
+    return ImageOps.colorize(column, top, bottom).resize(size, Image.Resampling.BILINEAR)
 
 
 @cache

@@ -43,6 +43,28 @@ DOCS = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+
+
+def playground(*, media_origin: str) -> str:
+    """The page at `/`: its own scripts, styles and fonts, the API on this host, and media of
+    `media_origin`. It writes no HTML from text (Trusted Types)."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "font-src 'self'",
+            f"img-src 'self' blob: data: {media_origin}",
+            f"media-src 'self' {media_origin}",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+        ]
+    )
+
+
 # By path prefix; all other paths get NOTHING.
 POLICIES = {"/admin/": STAFF_PAGES, "/media/": MEDIA, "/docs": DOCS}
 # RFC 9110, 8.6: the Content-Length of a 304 is that of the omitted body.
