@@ -63,6 +63,12 @@ def test_production_starts_with_everything_it_needs():
     assert started.returncode == 0, started.stderr
 
 
+def test_production_starts_with_the_playground_where_that_is_said():
+    started = start(PLAYGROUND="true", PLAYGROUND_IN_PRODUCTION="true")
+
+    assert started.returncode == 0, started.stderr
+
+
 # Each is wrong by itself, and the message begins with the variable's name.
 WRONG = [
     *[(name, None) for name in SOUND if name not in {"ENVIRONMENT", "PUBLIC_URL"}],
@@ -84,6 +90,7 @@ WRONG = [
     ("DEBUG", "true"),
     ("ALLOWED_HOSTS", "*"),
     ("REQUIRE_SECOND_FACTOR", "false"),
+    ("PLAYGROUND", "true"),
     ("SANDBOX_URL", "http://127.0.0.1:9000"),
     ("FAL_URL", "http://127.0.0.1:9000/fal/queue"),
     ("DEVICECHECK_URL", "http://127.0.0.1:9000/apple/devicecheck/v1"),

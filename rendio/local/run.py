@@ -29,6 +29,8 @@ MIGRATE_SECONDS = 600.0
 LONGEST_DELAY_SECONDS = 30.0
 # After this uptime a death is not a failed start: the next delay is short again.
 HEALTHY_SECONDS = 60.0
+# As the settings read PLAYGROUND.
+ON = {"true", "1", "yes", "on"}
 
 
 class StartFailed(Exception):
@@ -261,7 +263,7 @@ class Supervisor:
     def _print_addresses(self, env: dict[str, str], *, flower_port: int) -> None:
         url = env["PUBLIC_URL"]
         lines = {
-            **({"playground": f"{url}/"} if env["PLAYGROUND"] == "true" else {}),
+            **({"playground": f"{url}/"} if env["PLAYGROUND"] in ON else {}),
             "API": f"{url}/v1/",
             "docs": f"{url}/docs",
             "admin": f"{url}/admin/",

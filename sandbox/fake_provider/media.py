@@ -5,6 +5,7 @@ import io
 import json
 import tempfile
 import textwrap
+import unicodedata
 from collections import OrderedDict
 from colorsys import hsv_to_rgb
 from concurrent.futures import ThreadPoolExecutor
@@ -148,11 +149,24 @@ def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
     size, margin = TEXT_SIZE * scale, MARGIN * scale
     columns = max(int((spec.width - 2 * margin) * 2 / size), 1)
     lines = max(int((spec.height - 2 * margin - BAR_HEIGHT) / (size * 1.25)), 1)
-    text = textwrap.wrap(spec.prompt, width=columns, max_lines=lines, placeholder=" …")
-    ImageDraw.Draw(image).multiline_text(
-        (margin, margin), "\n".join(text), font=_font(size), fill="white"
+    text = "\n".join(
+        textwrap.wrap(_plain(spec.prompt), width=columns, max_lines=lines, placeholder=" …")
+    )
+    draw, font = ImageDraw.Draw(image), _font(size)
+    height = draw.multiline_textbbox((0, 0), text, font=font)[3]
+    draw.multiline_text(
+        (margin, max((spec.height - height) / 2, margin)), text, font=font, fill="white"
     )
     return image
+
+
+def _plain(text: str) -> str:
+    """Without the marks of letters that Pillow's own font lacks, such as those of Turkish."""
+    letters = (
+        letter if letter < "\u0100" else unicodedata.normalize("NFKD", letter)[0]
+        for letter in text.replace("ı", "i")
+    )
+    return "".join(letters)
 
 
 def _draw_sky(size: tuple[int, int], *, hue: float) -> Image.Image:

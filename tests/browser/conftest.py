@@ -1,5 +1,5 @@
-"""Staff at a real browser: the machine's Chromium, against the web process as it runs in
-production."""
+"""Staff and visitors at a real browser: the machine's Chromium, against the web process as it runs
+in production."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def examine(page: Page, name: str, *, rules: list[str] | None = None) -> None:
+    """Nothing serious for a screen reader; with SCREENSHOTS, a picture of that name."""
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": rules}
+    found = [
+        (violation["id"], node["html"][:200], node["failureSummary"][:300])
+        for violation in Axe().run(page, options=options).response["violations"]
+        if violation["impact"] in SERIOUS
+        for node in violation["nodes"]
+    ]
+    assert not found, (name, found)
+    if PICTURES:
+        folder = Path(PROJECT, PICTURES)
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=False)
 
 
 class Desk:
@@ -126,20 +144,7 @@ class Desk:
         return found
 
     def _examine(self, name: str, *, rules: list[str] | None = None) -> None:
-        options: dict[str, Any] = {"resultTypes": ["violations"]}
-        if rules:
-            options["runOnly"] = {"type": "rule", "values": rules}
-        found = [
-            (violation["id"], node["html"][:200], node["failureSummary"][:300])
-            for violation in Axe().run(self.page, options=options).response["violations"]
-            if violation["impact"] in SERIOUS
-            for node in violation["nodes"]
-        ]
-        assert not found, (name, found)
-        if PICTURES:
-            folder = Path(PROJECT, PICTURES)
-            folder.mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=folder / f"{name}.png", full_page=False)
+        examine(self.page, name, rules=rules)
 
 
 @pytest.fixture

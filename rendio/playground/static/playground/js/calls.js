@@ -73,7 +73,8 @@ async function copyCurl(call, button) {
 }
 
 /** What somebody did, rather than what the page looked up. */
-const lastAct = () => calls.find((call) => call.method === "POST" || call.isStream) ?? calls[0];
+const isAct = (call) => (call.method === "POST" && !call.url.endsWith("/quote-video")) || call.isStream;
+const lastAct = () => calls.find(isAct) ?? calls[0];
 
 function showLast() {
   const last = lastAct();

@@ -48,7 +48,7 @@ function showEntries() {
 
 function reason(entry) {
   const job = store.get("jobs").find((one) => one.job_id === entry.job_id);
-  const words = job ? job.model_name : entry.reason && named("reason", entry.reason);
+  const words = job ? job.model_name : entry.kind === "grant" && entry.reason && named("reason", entry.reason);
   return words ? `${words} · ` : "";
 }
 

@@ -18,6 +18,7 @@ async function follow(job) {
   if (hasEnded(job)) return stopWatching();
   return watch(job.job_id, (status) => {
     store.set("job", { ...store.get("job"), ...status });
+    reel.update(status);
     if (hasEnded(status)) refresh();
   });
 }

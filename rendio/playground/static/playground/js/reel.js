@@ -25,6 +25,11 @@ export async function refresh() {
   if (runs) timer = setTimeout(() => refresh().catch(() => {}), AGAIN_MS);
 }
 
+/** What is new about one of the jobs. */
+export function update(status) {
+  store.set("jobs", store.get("jobs").map((job) => (job.job_id === status.job_id ? { ...job, ...status } : job)));
+}
+
 async function showMore() {
   const { jobs, next_cursor } = await api.get("get-jobs", { limit: PAGE, cursor: store.get("nextJobs") });
   store.set("nextJobs", next_cursor);

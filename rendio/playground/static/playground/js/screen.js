@@ -31,6 +31,7 @@ function showScreen(job) {
   const kind = !job ? (store.get("session") ? "idle" : "signed out") : isRunning ? "leader" : `${job.status} ${Boolean(job.video_url)}`;
   const as = `${job?.job_id ?? ""} ${kind}`;
   if (as !== shownAs) screen.replaceChildren(...(!job ? titleCard() : isRunning ? leader() : ending(job)));
+  if (as !== shownAs) screen.classList.toggle("is-tall", !isRunning && isTall(job));
   shownAs = as;
   if (isRunning) moveLeader(job);
 }
@@ -93,9 +94,13 @@ function video(job) {
   const moves = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   const player = h("video", { src: job.video_url, poster: job.thumbnail_url, controls: true, playsinline: true, loop: true, "aria-label": job.prompt || t("video") });
   player.muted = true;
+  player.addEventListener("loadedmetadata", () => screen.classList.toggle("is-tall", player.videoHeight >= player.videoWidth));
   if (moves) player.play().catch(() => {});
   return player;
 }
+
+/** Whether a phone's screen is better higher than wide. A video says so once it has loaded. */
+const isTall = (job) => job?.images?.length > 2 || (job?.images?.length === 1 && job.images[0].height >= job.images[0].width);
 
 const images = (job) =>
   h("div", { class: `images images-${job.images.length}` }, job.images.map((image, index) =>

@@ -153,7 +153,7 @@ export default {
 
   calls: "Calls",
   callsHint: "What this page sends is what the app sends. Each call can be copied.",
-  docs: "All calls",
+  docs: "API reference",
   allCalls: "All calls",
   lastCall: "The last call:",
   copyCurl: "Copy as curl",

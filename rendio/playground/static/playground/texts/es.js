@@ -153,7 +153,7 @@ export default {
 
   calls: "Llamadas",
   callsHint: "Lo que envía esta página es lo que envía la app. Cada llamada se puede copiar.",
-  docs: "Todas las llamadas",
+  docs: "Referencia de la API",
   allCalls: "Todas las llamadas",
   lastCall: "La última llamada:",
   copyCurl: "Copiar como curl",

@@ -146,7 +146,7 @@ export default {
 
   calls: "Çağrılar",
   callsHint: "Bu sayfa ne gönderiyorsa uygulama da onu gönderir. Her çağrı kopyalanabilir.",
-  docs: "Bütün çağrılar",
+  docs: "API başvurusu",
   allCalls: "Bütün çağrılar",
   lastCall: "Son çağrı:",
   copyCurl: "curl olarak kopyala",
