@@ -36,8 +36,8 @@ chaos: $(DEV)  ## Kill, flush and break everything while 200 jobs run; nothing m
 outages: $(DEV)  ## Send 50 calls a second while PostgreSQL and Valkey restart and hang (ARGS="--hang 10")
 	@$(BIN)/python -m bench.outages $(ARGS)
 
-screenshots: $(DEV)  ## Take screenshots of the admin with this machine's Chromium, into docs/img
-	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser/test_working_day.py
+screenshots: $(DEV)  ## Take screenshots of the admin and the playground with this machine's Chromium, into docs/img
+	@SCREENSHOTS=docs/img $(BIN)/python -m pytest -n 0 tests/browser/test_working_day.py tests/browser/test_playground.py
 
 check: $(DEV)  ## Check format, lint, types, imports, migrations, the API's description, secrets and advisories
 	@failed=; \

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
+from math import sin
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ MARGIN = 10
 BAR_HEIGHT = 10
 # Pixels of the drawing that edits an image.
 EDIT_LAYER = (512, 512)
+HILLS = 3
+RIDGE_STEPS = 40
 MAX_CACHED = 512
 AUDIO_SAMPLE_RATE = 48_000
 ENCODER_OPTIONS = {
@@ -143,40 +146,52 @@ def render_image(spec: ImageSpec) -> bytes:
 
 
 def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
-    """Draw the prompt on a sky whose colours are derived from the spec."""
-    image = _draw_sky((spec.width, spec.height), hue=sha256(repr(spec).encode()).digest()[0] / 256)
+    """Draw the prompt on a landscape whose colours and hills are derived from the spec."""
+    image = _draw_landscape((spec.width, spec.height), sha256(repr(spec).encode()).digest())
     scale = min(image.size) / SHORT_SIDE
     size, margin = TEXT_SIZE * scale, MARGIN * scale
     columns = max(int((spec.width - 2 * margin) * 2 / size), 1)
     lines = max(int((spec.height - 2 * margin - BAR_HEIGHT) / (size * 1.25)), 1)
-    text = "\n".join(
-        textwrap.wrap(_plain(spec.prompt), width=columns, max_lines=lines, placeholder=" …")
-    )
-    draw, font = ImageDraw.Draw(image), _font(size)
+    wrapped = textwrap.wrap(spec.prompt, width=columns, max_lines=lines, placeholder=" ...")
+    text, draw, font = _plain("\n".join(wrapped)), ImageDraw.Draw(image), _font(size)
     height = draw.multiline_textbbox((0, 0), text, font=font)[3]
-    draw.multiline_text(
-        (margin, max((spec.height - height) / 2, margin)), text, font=font, fill="white"
-    )
+    top = max(spec.height - BAR_HEIGHT - margin - height, margin)
+    draw.multiline_text((margin, top), text, font=font, fill="white")
     return image
 
 
+def _draw_landscape(size: tuple[int, int], digest: bytes) -> Image.Image:
+    width, height = size
+    hue, sun, *waves = (byte / 256 for byte in digest[: 2 + HILLS])
+    column = Image.linear_gradient("L").resize((1, 256))
+    sky = ImageOps.colorize(column, _colour(hue, 0.5, 0.45), _colour(hue + 0.1, 0.4, 0.8))
+    image = sky.resize(size, Image.Resampling.BILINEAR)
+    draw = ImageDraw.Draw(image)
+    centre, radius = (width * (0.2 + 0.6 * sun), height * 0.36), min(size) * 0.11
+    draw.circle(centre, radius, fill=_colour(hue + 0.1, 0.15, 0.95))
+    for hill, wave in enumerate(waves):
+        ridge = [
+            (
+                width * step / RIDGE_STEPS,
+                height * (0.58 + 0.13 * hill + 0.06 * sin(5 * step / RIDGE_STEPS + 6.3 * wave)),
+            )
+            for step in range(RIDGE_STEPS + 1)
+        ]
+        shade = _colour(hue + 0.04 * hill, 0.45, 0.36 - 0.09 * hill)
+        draw.polygon([(0, height), *ridge, (width, height)], fill=shade)
+    return image
+
+
+def _colour(hue: float, saturation: float, value: float) -> tuple[int, ...]:
+    return tuple(round(255 * part) for part in hsv_to_rgb(hue, saturation, value))
+
+
 def _plain(text: str) -> str:
-    """Without the marks of letters that Pillow's own font lacks, such as those of Turkish."""
-    letters = (
-        letter if letter < "\u0100" else unicodedata.normalize("NFKD", letter)[0]
+    """Without the marks of letters: Pillow's own font has few more than ASCII."""
+    return "".join(
+        letter if letter.isascii() else unicodedata.normalize("NFKD", letter)[0]
         for letter in text.replace("ı", "i")
     )
-    return "".join(letters)
-
-
-def _draw_sky(size: tuple[int, int], *, hue: float) -> Image.Image:
-    """From one colour at the top to a darker one beside it."""
-    top, bottom = (
-        tuple(round(255 * part) for part in hsv_to_rgb(*colour))
-        for colour in ((hue, 0.55, 0.56), (hue + 0.14, 0.75, 0.2))
-    )
-    column = Image.linear_gradient("L").resize((1, 256))
-    return ImageOps.colorize(column, top, bottom).resize(size, Image.Resampling.BILINEAR)
 
 
 @cache

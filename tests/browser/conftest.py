@@ -51,7 +51,7 @@ def chromium(request: pytest.FixtureRequest) -> Iterator[Browser]:
 
 
 def examine(page: Page, name: str, *, rules: list[str] | None = None) -> None:
-    """Nothing serious for a screen reader; with SCREENSHOTS, a picture of that name."""
+    """Nothing serious for a screen reader."""
     options: dict[str, Any] = {"resultTypes": ["violations"]}
     if rules:
         options["runOnly"] = {"type": "rule", "values": rules}
@@ -62,6 +62,10 @@ def examine(page: Page, name: str, *, rules: list[str] | None = None) -> None:
         for node in violation["nodes"]
     ]
     assert not found, (name, found)
+
+
+def take_picture(page: Page, name: str) -> None:
+    """Where SCREENSHOTS says."""
     if PICTURES:
         folder = Path(PROJECT, PICTURES)
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +149,7 @@ class Desk:
 
     def _examine(self, name: str, *, rules: list[str] | None = None) -> None:
         examine(self.page, name, rules=rules)
+        take_picture(self.page, name)
 
 
 @pytest.fixture

@@ -127,6 +127,7 @@ function showPrice() {
   const canAfford = !quote || quote.affordable;
   button.textContent = !isIn ? t(hasSandbox ? "start" : "signIn") : isSending ? t("sending") : canAfford ? t("generate") : t("buyFirst");
   button.classList.toggle("primary", isIn);
+  form.classList.toggle("is-ready", isIn);
   button.setAttribute("aria-disabled", String(isSending || (isIn && !isComplete())));
 }
 
