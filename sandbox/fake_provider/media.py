@@ -168,7 +168,7 @@ def _draw_landscape(size: tuple[int, int], digest: bytes) -> Image.Image:
     image = sky.resize(size, Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(image)
     centre, radius = (width * (0.2 + 0.6 * sun), height * 0.36), min(size) * 0.11
-    draw.circle(centre, radius, fill=_colour(hue + 0.1, 0.15, 0.95))
+    draw.circle(centre, radius, fill=_colour(hue + 0.1, 0.45, 0.95))
     for hill, wave in enumerate(waves):
         ridge = [
             (

@@ -17,6 +17,7 @@ from rendio.common import clock
 from tests.browser.conftest import examine, take_picture
 from tests.helpers.budget import large
 from tests.helpers.job_driver import Running
+from tests.helpers.wait import wait_for
 
 STACK_ENVIRONMENT = {
     "PLAYGROUND": "true",
@@ -117,7 +118,9 @@ class Visitor:
         """While the video plays, its controls are hidden."""
         self.page.mouse.move(0, 0)
         self.page.evaluate("scrollTo(0, 0), document.querySelector('#screen video').play()")
-        self.page.wait_for_function("document.querySelector('#screen video').currentTime > 2")
+        wait_for(
+            lambda: self.page.evaluate("document.querySelector('#screen video').currentTime > 2")
+        )
         take_picture(self.page, f"playground-{self.theme}")
 
 
