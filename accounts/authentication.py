@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
@@ -29,15 +29,16 @@ class AccessTokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <access token>`. Without the header the caller is anonymous."""
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        header = get_authorization_header(request)
+        # Not by `request.headers`, which are a mapping of all headers that is made when first read.
+        header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None
-        scheme, _, token = header.partition(b" ")
-        if scheme.lower() != b"bearer":
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
             raise AuthenticationFailed
         try:
-            claims = tokens.read_access(token.strip().decode("ascii"))
-        except (tokens.InvalidToken, UnicodeDecodeError):
+            claims = tokens.read_access(token.strip())
+        except tokens.InvalidToken:
             raise AuthenticationFailed from None
         if revocations.is_revoked(claims.session_id):
             raise AuthenticationFailed

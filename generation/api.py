@@ -59,7 +59,7 @@ class _PublicCatalogue(PublicView, ABC):
         etag = cache.etag(body)
         known = [
             tag.strip().removeprefix("W/")
-            for tag in request.headers.get("If-None-Match", "").split(",")
+            for tag in request.META.get("HTTP_IF_NONE_MATCH", "").split(",")
         ]
         response = (
             HttpResponse(status=304)

@@ -3,16 +3,19 @@
 import atexit
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rendio.settings")
-application = get_wsgi_application()
+django.setup(set_prefix=False)
 
 # After Django is set up; before, there are no models to read.
 from accounts import revocations  # noqa: E402
 from adminops.monitoring import heartbeats  # noqa: E402
 from generation import streams  # noqa: E402
 from rendio import urls  # noqa: E402, F401 (otherwise the first request of each process imports it)
+from rendio.common.web.handler import Handler  # noqa: E402
+
+application = Handler()
 
 
 def start_threads() -> None:

@@ -56,7 +56,10 @@ class CountsFile(mmap_dict.MmapedDict):
         return self._in_memory.setdefault(key, (0.0, 0.0))
 
     def write_value(self, key: str, value: float, timestamp: float) -> None:
-        if self._has(key):
+        position = self._positions.get(key)
+        if position is not None:
+            mmap_dict._pack_two_doubles(self._m, position, value, timestamp)  # type: ignore[no-untyped-call]
+        elif self._has(key):
             super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
         else:
             self._in_memory[key] = value, timestamp

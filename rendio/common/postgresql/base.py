@@ -133,8 +133,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Called at the start and the end of a request; never connects."""
-        if self._is_closed_by_server():
+        """Called at the end of a request; never connects."""
+        # Without an error, `ensure_connection` looks when the connection is used again.
+        if self.errors_occurred and self._is_closed_by_server():
             self.close()
         else:
             super().close_if_unusable_or_obsolete()

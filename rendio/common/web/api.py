@@ -69,6 +69,7 @@ class ApiView(APIView):
     # Whether the view calls `count` itself, when it knows more about the caller.
     counts_itself = False
     request: Request
+    user: Caller | None = None
     usage: ratelimit.Usage | None = None
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
@@ -82,10 +83,10 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """REST framework's steps but negotiation, versions and throttles, which no view has."""
-        self.perform_authentication(request)
+        self.user = cast("Caller | None", request.user)
         self.check_permissions(request)
-        if request.user is not None:
-            language.use_fallback(request, self.caller.language)
+        if self.user is not None:
+            language.use_fallback(request, self.user.language)
         # Count before reading the body, which may have ten megabytes.
         self._count(request)
         self._refuse_foreign_user_id(request)
@@ -136,16 +137,16 @@ class ApiView(APIView):
     @property
     def caller(self) -> Caller:
         """The authenticated caller. Not for views without authentication."""
-        return cast("Caller", self.request.user)
+        return cast("Caller", self.user)
 
     def get_exception_handler(self) -> Any:
         return handle_exception
 
     def _refuse_foreign_user_id(self, request: Request) -> None:
         """Older clients send their `user_id`: it must be the token's."""
-        if request.user is None:
+        if self.user is None:
             return
-        claimed = [request.query_params.get("user_id")]
+        claimed = [request.query_params.get("user_id")] if request.META.get("QUERY_STRING") else []
         if request.method != "GET":
             claimed.append(self.body.get("user_id"))
         for user_id in claimed:
@@ -153,13 +154,13 @@ class ApiView(APIView):
                 raise Forbidden
 
     def _count(self, request: Request) -> None:
-        tier = self.caller.tier if request.user is not None else ""
+        tier = self.user.tier if self.user else ""
         keys = {}
         for name in self.limits:
             if name.endswith("_per_ip"):
                 keys[ratelimit.limit_for_tier(name, tier)] = ratelimit.client_ip(request)
-            elif request.user is not None:
-                keys[ratelimit.limit_for_tier(name, tier)] = str(self.caller.user_id)
+            elif self.user:
+                keys[ratelimit.limit_for_tier(name, tier)] = str(self.user.user_id)
         if keys:
             self.count(keys)
 

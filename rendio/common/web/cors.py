@@ -17,5 +17,8 @@ class CrossOriginMiddleware(CorsMiddleware):
             return super().__call__(request)  # type: ignore[return-value]
         response: HttpResponse = self.get_response(request)  # type: ignore[assignment]
         if request.path_info.startswith(paths.API):
-            patch_vary_headers(response, ("origin",))
+            if response.has_header("Vary"):
+                patch_vary_headers(response, ("origin",))
+            else:
+                response.headers["Vary"] = "origin"
         return response

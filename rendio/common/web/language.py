@@ -6,6 +6,7 @@ The admin is for staff and always English.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -47,6 +48,7 @@ def _requested(request: HttpRequest) -> str | None:
     return preferred(request.META.get("HTTP_ACCEPT_LANGUAGE", ""))
 
 
+@lru_cache(1_000)  # phones send few different ones
 def preferred(accept_language: str) -> str | None:
     """The first supported language in the header, else None."""
     for tag, weight in parse_accept_lang_header(accept_language):
