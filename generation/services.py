@@ -44,6 +44,7 @@ from generation.training import usage
 from generation.uploads import ingest, retention
 from generation.uploads.retention import Source
 from rendio.common import db
+from rendio.common.background import changes
 from rendio.common.errors import InvalidInput, InvalidState, NotFound, Refusal, RequestInProgress
 from rendio.common.ids import uuid7
 from rendio.common.observability import metrics
@@ -259,6 +260,8 @@ def _charge_and_create_job(
         if answer is None:
             return None
         SUBMIT_JOBS.wake_workers(queue=order.model.kind.queue)
+        # Of the new job and of the balance.
+        changes.announce_on_commit(attempt.user_id)
     metrics.jobs_ordered.labels(order.model.kind.queue).inc()
     logger.info("video_generation_started", job_id=answer.body["job_id"], credits=sale.credits)
     return answer

@@ -15,6 +15,7 @@ from django.db.models import Sum
 
 from credits.errors import LedgerBroken
 from credits.models import PAID_SOURCES, Kind, LedgerEntry, Lot, Source, Wallet
+from rendio.common.background import changes
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import InvalidInput
 from rendio.common.ids import uuid7
@@ -96,6 +97,7 @@ def append_entry(
     wallet.entry_count += 1
     wallet.save(update_fields=["balance", "debt", "lifetime_total", "entry_count"])
     metrics.count_credits(kind, change)
+    _announce(wallet)
     return LedgerEntry.objects.create(
         wallet=wallet,
         number=wallet.entry_count,
@@ -169,4 +171,11 @@ def debit(
             [entry_id, wallet.id, kind.value, amount, reason, job_id, acting_user_id, now],
         )
     metrics.count_credits(kind, -amount)
+    _announce(wallet)
     return entry_id
+
+
+def _announce(wallet: Wallet) -> None:
+    # The wallet of a deleted account has no user.
+    if wallet.user_id:
+        changes.announce_on_commit(wallet.user_id)

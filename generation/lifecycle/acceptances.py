@@ -18,6 +18,7 @@ from generation.dispatch.scheduler import Dispatch
 from generation.lifecycle import route_timing
 from generation.providers.base import Accepted
 from rendio.common import db
+from rendio.common.background import changes
 
 # A submission, its `Accepted`, and the time of it.
 Acceptance = tuple[Dispatch, Accepted, datetime]
@@ -80,6 +81,8 @@ def record(accepted: Sequence[Acceptance]) -> int:
     with transaction.atomic(durable=True):
         db.begin_with(db.Statement(_LOCK_JOBS, [job_ids], lambda row: None))
         (moved,) = db.commit_with(_RECORD, {"accepted": json.dumps(rows, default=str)})
+        for item, _, _ in accepted:
+            changes.announce_on_commit(item.job.user_id)
     return int(moved)
 
 

@@ -10,7 +10,7 @@ means that another process changed the job first; the caller then has nothing to
 always holds for a job that the caller has locked.
 
 Each function sets the time at which the job is due and its deadline, ends the lease, and wakes the
-workers of the new stage on commit.
+workers of the new stage on commit. A change that the user sees is announced.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from django.db.models import QuerySet
 
 from generation.due_work import CONVERT_VIDEOS, STORE_RESULTS, SUBMIT_JOBS
 from generation.models import PROGRESS_STORING, Job, JobStatus, Stage
+from rendio.common.background import changes as user_changes
 
 AT_PROVIDER = [Stage.SENT, Stage.QUEUED, Stage.RUNNING]
 NOT_DONE = [stage for stage in Stage if stage != Stage.DONE]
@@ -37,7 +38,7 @@ def as_claimed(job: Job) -> QuerySet[Job]:
 
 def update_if_claimed(job: Job, **changes: Any) -> bool:
     """Write changes within the stage, and end the lease. False if the job changed meanwhile."""
-    return as_claimed(job).update(leased_until=None, **changes) == 1
+    return _announce(job, has_changed=as_claimed(job).update(leased_until=None, **changes) == 1)
 
 
 def to_sent(job_ids: Iterable[UUID], *, now: datetime) -> None:
@@ -62,7 +63,7 @@ def to_deferred_submit(
 
 def to_running(job: Job, *, due_at: datetime, deadline_at: datetime, **changes: Any) -> bool:
     """SENT or QUEUED to RUNNING: the provider has started."""
-    return _move(
+    moved = _move(
         as_claimed(job),
         [Stage.SENT, Stage.QUEUED],
         Stage.RUNNING,
@@ -71,6 +72,7 @@ def to_running(job: Job, *, due_at: datetime, deadline_at: datetime, **changes: 
         leased_until=None,
         **changes,
     )
+    return _announce(job, has_changed=moved)
 
 
 def to_next_route(job: Job, *, now: datetime, tried_routes: list[str], progress: int) -> bool:
@@ -89,7 +91,7 @@ def to_next_route(job: Job, *, now: datetime, tried_routes: list[str], progress:
     )
     if moved:
         SUBMIT_JOBS.wake_workers(queue=job.queue)
-    return moved
+    return _announce(job, has_changed=moved)
 
 
 def to_store(job: Job, *, now: datetime, progress: int = PROGRESS_STORING, **changes: Any) -> bool:
@@ -128,7 +130,7 @@ def _to_store(job: Job, start: Collection[Stage], *, now: datetime, **changes: A
     )
     if moved:
         STORE_RESULTS.wake_workers(queue=job.queue)
-    return moved
+    return _announce(job, has_changed=moved)
 
 
 def keep_storing(job: Job, *, due_at: datetime) -> None:
@@ -140,6 +142,7 @@ def keep_storing(job: Job, *, due_at: datetime) -> None:
             "fee_kept", "loss_usd", "completed_at",
         ]
     )  # fmt: skip
+    user_changes.announce_on_commit(job.user_id)
 
 
 def to_convert(job: Job, *, now: datetime, original_name: str) -> bool:
@@ -186,6 +189,14 @@ def to_done(job: Job) -> None:
             "refund_entry", "fee_kept", "loss_usd", "completed_at",
         ]
     )  # fmt: skip
+    user_changes.announce_on_commit(job.user_id)
+
+
+def _announce(job: Job, *, has_changed: bool) -> bool:
+    """Announce a change on commit. Returns `has_changed`."""
+    if has_changed:
+        user_changes.announce_on_commit(job.user_id)
+    return has_changed
 
 
 def _move(rows: QuerySet[Job], start: Collection[Stage], stage: Stage, **changes: Any) -> bool:

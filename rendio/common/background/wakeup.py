@@ -11,19 +11,16 @@ later.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from celery import current_app
 from django.db import transaction
 
-from rendio.common.background.threads import BackgroundThread
+from rendio.common.background.batches import BatchSender
 
 logger = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.02
 # Messages in a queue whose workers are busy or gone. More messages would add nothing.
 MAX_WAITING = 100
 # A broker that hangs delays each message by its socket's time-out.
@@ -35,48 +32,24 @@ REDACTED = ""
 _Message = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
-class _Sender:
-    def __init__(self) -> None:
-        self._pending: set[_Message] = set()
-        self._changed = threading.Condition()
-        self._thread = BackgroundThread(
-            "wakeup", wait=self._wait, turn=self._send, late_seconds=LATE_SECONDS
-        )
-
-    def add(self, message: _Message) -> None:
-        with self._changed:
-            self._pending.add(message)
-            self._changed.notify()
-        # A thread does not survive a fork; each process starts its own.
-        self._thread.start()
-
-    def _wait(self) -> bool:
-        time.sleep(PAUSE_SECONDS)
-        with self._changed:
-            while not self._pending:
-                self._changed.wait()
-        return True
-
-    def _send(self) -> None:
-        with self._changed:
-            pending, self._pending = self._pending, set()
-        for task, queue, arguments in pending:
-            try:
-                with current_app.producer_pool.acquire(block=True) as producer:
-                    if not has_room(queue, producer):
-                        continue
-                    current_app.send_task(
-                        task,
-                        kwargs=dict(arguments),
-                        queue=queue,
-                        producer=producer,
-                        retry=False,
-                        argsrepr=REDACTED,
-                        kwargsrepr=REDACTED,
-                    )
-            except Exception as error:
-                # Beat looks too, even if the broker fails.
-                logger.warning("nudge_lost", extra={"error": type(error).__name__})
+def _send(messages: set[_Message]) -> None:
+    for task, queue, arguments in messages:
+        try:
+            with current_app.producer_pool.acquire(block=True) as producer:
+                if not has_room(queue, producer):
+                    continue
+                current_app.send_task(
+                    task,
+                    kwargs=dict(arguments),
+                    queue=queue,
+                    producer=producer,
+                    retry=False,
+                    argsrepr=REDACTED,
+                    kwargsrepr=REDACTED,
+                )
+        except Exception as error:
+            # Beat looks too, even if the broker fails.
+            logger.warning("nudge_lost", extra={"error": type(error).__name__})
 
 
 def has_room(queue: str, producer: Any, *, limit: int = MAX_WAITING) -> bool:
@@ -85,7 +58,7 @@ def has_room(queue: str, producer: Any, *, limit: int = MAX_WAITING) -> bool:
     return waiting < limit
 
 
-_sender = _Sender()
+_sender: BatchSender[_Message] = BatchSender("wakeup", _send, late_seconds=LATE_SECONDS)
 
 
 def enqueue_on_commit(task: str, *, queue: str, arguments: Mapping[str, str] | None = None) -> None:
