@@ -46,7 +46,7 @@ RUN word=only-to-collect-the-static-files-of-this-image url=https://invalid.exam
     && rm -r sandbox requirements-*.txt
 
 USER rendio
-EXPOSE 8000
+EXPOSE 8000 8001
 
 # Of the web process; the compose file turns it off for the others, which answer no HTTP.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \

@@ -1,5 +1,5 @@
 # Rendio's commands. `make` alone lists them. GNU make 3.81 and later.
-# PORT, SANDBOX_PORT, FLOWER_PORT, RENDIO_HOME, JOURNEY, DATABASE_URL and REDIS_URL go through to `run`.
+# PORT, EVENTS_PORT, SANDBOX_PORT, FLOWER_PORT, RENDIO_HOME, JOURNEY, DATABASE_URL and REDIS_URL go through to `run`.
 
 PYTHON ?= python3
 ARGS ?=

@@ -36,30 +36,38 @@ MAX_EXPIRY_DATES = 20
 
 
 # One round trip, as for the balance alone. The lots come from the index of spendable lots.
-_BALANCE_SUMMARY = """
-SELECT wallet.balance, wallet.lifetime_total, soonest.credits, soonest.expires_at
+_BALANCE_SUMMARIES = """
+SELECT wallet.user_id, wallet.balance, wallet.lifetime_total, soonest.credits, soonest.expires_at
 FROM credits_wallet wallet
 LEFT JOIN LATERAL (
     SELECT sum(remaining) AS credits, expires_at FROM credits_lot
     WHERE wallet_id = wallet.id AND remaining > 0 AND expires_at IS NOT NULL
     GROUP BY expires_at ORDER BY expires_at LIMIT %s
 ) soonest ON TRUE
-WHERE wallet.user_id = %s
+WHERE wallet.user_id = ANY(%s)
 ORDER BY soonest.expires_at
 """
 
 
 def balance_summary(user_id: UUID) -> BalanceSummary:
     """Return the user's credits and their expiry dates. Raises NotFound if there is no wallet."""
-    with prepared_cursor() as cursor:
-        cursor.execute(_BALANCE_SUMMARY, [MAX_EXPIRY_DATES, user_id])
-        rows = cursor.fetchall()
-    if not rows:
+    found = balance_summaries([user_id])
+    if user_id not in found:
         raise NotFound
-    expiring = [
-        ExpiringCredits(credits, expires_at) for _, _, credits, expires_at in rows if credits
-    ]
-    return BalanceSummary(rows[0][0], rows[0][1], expiring)
+    return found[user_id]
+
+
+def balance_summaries(user_ids: Iterable[UUID]) -> dict[UUID, BalanceSummary]:
+    """`balance_summary` of several users, by user, without those that have no wallet."""
+    with prepared_cursor() as cursor:
+        cursor.execute(_BALANCE_SUMMARIES, [MAX_EXPIRY_DATES, [*user_ids]])
+        rows = cursor.fetchall()
+    found: dict[UUID, BalanceSummary] = {}
+    for user_id, balance, lifetime_total, credits, expires_at in rows:
+        summary = found.setdefault(user_id, BalanceSummary(balance, lifetime_total, []))
+        if credits:
+            summary.expiring.append(ExpiringCredits(credits, expires_at))
+    return found
 
 
 def history(*, user_id: UUID, limit: int, after: UUID | None = None) -> list[LedgerEntry]:

@@ -6,17 +6,16 @@ from abc import ABC, abstractmethod
 from uuid import UUID
 
 import structlog
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
-from accounts.languages import changed
 from credits import idempotency
 from credits.idempotency import IdempotentRequest, StoredResponse
-from generation import media, queries, services, streams
+from generation import media, queries, services
 from generation.catalogue import cache
 from generation.due_work import VIDEOS
 from generation.lifecycle import webhooks
@@ -34,7 +33,7 @@ from rendio.common.errors import (
     Unauthorized,
 )
 from rendio.common.outbound import http
-from rendio.common.web import language, ratelimit
+from rendio.common.web import ratelimit
 from rendio.common.web.api import (
     ApiView,
     PublicView,
@@ -161,29 +160,6 @@ class GetGeneration(GetVideoStatus):
 
     def get(self, request: Request, job_id: str) -> ApiResponse:  # type: ignore[override]
         return self.answer(parse_uuid(job_id, "job_id"))
-
-
-class VideoJobEvents(ApiView):
-    """The job's status as server-sent events."""
-
-    def get(self, request: Request, job_id: str) -> StreamingHttpResponse:
-        caller = self.caller
-        job = queries.get_state(user_id=caller.user_id, job_id=parse_uuid(job_id, "job_id"))
-        began, began_at = caller.language, clock.now().timestamp()
-
-        def profiles_language() -> str:
-            return changed.current(caller.user_id, token_language=began, issued_at=began_at)
-
-        return StreamingHttpResponse(
-            streams.events(
-                job,
-                session_id=caller.session_id,
-                language_now=language.make_chooser(request._request, profiles_language),
-            ),
-            content_type="text/event-stream; charset=utf-8",
-            # nginx would otherwise buffer the events.
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
 
 
 class GetJobs(ApiView):

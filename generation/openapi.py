@@ -462,18 +462,6 @@ OPERATIONS: Operations = {
         headers={"Retry-After": "`poll_after_seconds`."},
         refusals=(NotFound,),
     ),
-    api.VideoJobEvents: Operation(
-        tag=Tag.GENERATION,
-        summary="Stream the status of a job",
-        text="Server-sent events: one `status` event at once and one for each change. The data is "
-        "the response of `get-video-status`. The stream closes after the job's end, or earlier: "
-        "then reconnect after `retry` milliseconds.",
-        parameters=(JOB_IN_PATH,),
-        response={"type": "string"},
-        media_type="text/event-stream",
-        response_example='event: status\nretry: 2000\ndata: {"job_id": "' + JOB + '", …}\n\n',
-        refusals=(NotFound,),
-    ),
     api.GetJobs: LIST_JOBS,
     api.GetVideoJobs: replace(
         LIST_JOBS,

@@ -18,7 +18,7 @@ from generation.models import (
 )
 from rendio.common.db import prepared_cursor
 from rendio.common.errors import NotFound
-from rendio.common.ids import HIGHEST_UUID
+from rendio.common.ids import HIGHEST_UUID, lowest_uuid7
 from rendio.common.ttl_cache import ttl_cache
 
 ETA_SAMPLE_SIZE, ETA_MIN_SAMPLE = 50, 3
@@ -81,7 +81,7 @@ SELECT job.id, job.user_id, job.model_id, job.queue, job.status, job.stage, job.
 FROM generation_job job WHERE job.deleted_at IS NULL AND
 """
 _OWN_STATE = f"{_STATES} job.id = %(job_id)s AND job.user_id = %(user_id)s AND NOT job.is_training"
-_STATES_BY_ID = f"{_STATES} job.id = ANY(%(job_ids)s)"
+_STATES_BY_ID = f"{_STATES} job.id = ANY(%(job_ids)s) AND NOT job.is_training"
 
 
 def get_state(*, user_id: UUID, job_id: UUID) -> JobState:
@@ -98,12 +98,44 @@ def get_state(*, user_id: UUID, job_id: UUID) -> JobState:
 
 
 def get_states(job_ids: Iterable[UUID]) -> dict[UUID, JobState]:
-    """The jobs with these ids that are not deleted from history, by id, of any user."""
+    """The videos and images with these ids that are not deleted, by id, of any user."""
     with prepared_cursor() as cursor:
         cursor.execute(
             _STATES_BY_ID, {"job_ids": [*job_ids], "max_queue_position": MAX_QUEUE_POSITION}
         )
         return {state.id: state for state in map(JobState._make, cursor.fetchall())}
+
+
+# Each user's jobs from the index of histories. Trainings have calls of their own.
+_RECENT_STATES = f"""
+SELECT recent.* FROM unnest(%(user_ids)s::uuid[]) AS listed (user_id) CROSS JOIN LATERAL (
+    {_STATES} job.user_id = listed.user_id AND job.id >= %(first_id)s
+        AND NOT job.is_training
+    ORDER BY job.id DESC LIMIT %(limit)s
+) recent
+"""  # noqa: S608  # both parts are ours
+
+
+def list_recent_states(
+    user_ids: Iterable[UUID], *, since: datetime, limit: int
+) -> dict[UUID, list[JobState]]:
+    """The videos and images that each user ordered since then, by user, newest first, and at most
+    `limit` of each user."""
+    found: dict[UUID, list[JobState]] = {}
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            _RECENT_STATES,
+            {
+                "user_ids": [*user_ids],
+                "first_id": lowest_uuid7(since),
+                "limit": limit,
+                "max_queue_position": MAX_QUEUE_POSITION,
+            },
+        )
+        for row in cursor.fetchall():
+            state = JobState._make(row)
+            found.setdefault(state.user_id, []).append(state)
+    return found
 
 
 class PastJob(NamedTuple):

@@ -28,7 +28,6 @@ urlpatterns = [
     path("generate/<str:job_id>", api.GetGeneration.as_view()),
     path("generate/<str:job_id>/cancel", api.CancelGeneration.as_view()),
     path("get-video-status", api.GetVideoStatus.as_view()),
-    path("video-jobs/<str:job_id>/events", api.VideoJobEvents.as_view()),
     path("get-jobs", api.GetJobs.as_view()),
     path("get-video-jobs", api.GetVideoJobs.as_view()),
     path("cancel-video-job", api.CancelVideoJob.as_view()),

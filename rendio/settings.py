@@ -654,9 +654,9 @@ STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
 # Smallest margin of a route (generation/catalogue/routing.py). Below zero, failover may cost us
 # money.
 MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
-# Each stream holds a thread for minutes, though none for calls. Both limits are for one process.
-EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 32)
-EVENT_STREAMS_PER_USER = integer("EVENT_STREAMS_PER_USER", 2)
+# Of one events process: rendio/events. Each stream is a connection and some 30 kB.
+EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 10_000)
+EVENT_STREAMS_PER_USER = integer("EVENT_STREAMS_PER_USER", 4)
 JOB_WAIT_DEADLINE_SECONDS = integer("JOB_WAIT_DEADLINE_SECONDS", 1800, at_least=1)
 JOB_SUBMIT_DEADLINE_SECONDS = integer("JOB_SUBMIT_DEADLINE_SECONDS", 120, at_least=1)
 JOB_START_DEADLINE_SECONDS = integer("JOB_START_DEADLINE_SECONDS", 600, at_least=1)

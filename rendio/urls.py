@@ -12,6 +12,7 @@ import credits.urls
 import generation.urls
 import rendio.playground.urls
 from rendio import health, metrics_endpoint
+from rendio.events import urls as events_urls
 from rendio.openapi import views
 
 handler400 = "rendio.error_pages.bad_request"
@@ -22,6 +23,7 @@ handler500 = "rendio.error_pages.server_error"
 # Routes are tried in order: the most frequent calls first.
 v1 = [
     *generation.urls.urlpatterns,
+    *events_urls.v1,
     *credits.urls.urlpatterns,
     *accounts.urls.urlpatterns,
     *billing.urls.urlpatterns,

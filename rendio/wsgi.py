@@ -11,7 +11,6 @@ django.setup(set_prefix=False)
 # After Django is set up; before, there are no models to read.
 from accounts import revocations  # noqa: E402
 from adminops.monitoring import heartbeats  # noqa: E402
-from generation import streams  # noqa: E402
 from rendio import urls  # noqa: E402, F401 (otherwise the first request of each process imports it)
 from rendio.common.web.handler import Handler  # noqa: E402
 
@@ -21,6 +20,5 @@ application = Handler()
 def start_threads() -> None:
     """Call in each web process after the fork: its threads and connections are its own."""
     revocations.start()
-    heartbeats.start_for_web()
-    atexit.register(heartbeats.stop_for_web)
-    streams.close_on_sigterm()
+    heartbeats.for_web.start()
+    atexit.register(heartbeats.for_web.stop)

@@ -113,6 +113,7 @@ def trained_model(phone: Phone) -> str:
 TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]]] = {
     "get-video-status": (pending, lambda by, id_: by.get("get-video-status", job_id=id_)),
     "provenance": (pending, lambda by, id_: by.get(f"provenance/{id_}")),
+    "video-jobs/events": (pending, lambda by, id_: by.get(f"video-jobs/{id_}/events")),
     "cancel-video-job": (pending, lambda by, id_: by.post("cancel-video-job", {"job_id": id_})),
     "delete-video-job": (cancelled, lambda by, id_: by.post("delete-video-job", {"job_id": id_})),
     "retry-video-job": (

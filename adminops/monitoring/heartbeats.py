@@ -32,6 +32,7 @@ logger = structlog.get_logger(__name__)
 QUEUES = ("high", "medium", "low")
 SCHEDULER = "scheduler"
 WEB = "web"
+EVENTS = "events"
 RETENTION = timedelta(days=1)
 
 # A heartbeat that waits longer for PostgreSQL is given up.
@@ -87,30 +88,36 @@ def own_problem() -> str:
     return "; ".join(threads.problems())[:500]
 
 
-def start_for_web() -> None:
-    """Write heartbeats of this web process in a thread; call it after the process has forked."""
-    _web_stopping.clear()
-    _web_thread.start()
+class HeartbeatThread:
+    """Writes the heartbeats of a process that serves requests, and has one role."""
+
+    def __init__(self, role: str) -> None:
+        self._role = role
+        self._stopping = threading.Event()
+        self._thread = BackgroundThread(
+            "heartbeat",
+            wait=lambda: not self._stopping.wait(settings.HEARTBEAT_SECONDS),
+            turn=lambda: send(process=self._process, roles=[role]),
+            late_seconds=LATE_SECONDS,
+        )
+
+    def start(self) -> None:
+        """Call it after the process has forked."""
+        self._stopping.clear()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and delete the heartbeats of this process."""
+        self._stopping.set()
+        self._thread.join(timeout=2)
+        stop(process=self._process)
+
+    @property
+    def _process(self) -> str:
+        return f"{self._role}@{socket.gethostname()}:{os.getpid()}"
 
 
-def stop_for_web() -> None:
-    """End the thread and delete the heartbeats of this process."""
-    _web_stopping.set()
-    _web_thread.join(timeout=2)
-    stop(process=_web_process())
-
-
-def _web_process() -> str:
-    return f"{WEB}@{socket.gethostname()}:{os.getpid()}"
-
-
-_web_stopping = threading.Event()
-_web_thread = BackgroundThread(
-    "heartbeat",
-    wait=lambda: not _web_stopping.wait(settings.HEARTBEAT_SECONDS),
-    turn=lambda: send(process=_web_process(), roles=[WEB]),
-    late_seconds=LATE_SECONDS,
-)
+for_web, for_events = HeartbeatThread(WEB), HeartbeatThread(EVENTS)
 
 
 def write(
@@ -143,13 +150,13 @@ class AliveCount:
 
 
 def alive_counts(*, now: datetime) -> dict[str, AliveCount]:
-    """By role: each queue, and the scheduler."""
+    """By role: each queue, the scheduler, and the processes of event streams."""
     since = now - timedelta(seconds=settings.HEARTBEAT_LATE_SECONDS)
     rows = Heartbeat.objects.values_list("role").annotate(
         count=Count("process", filter=Q(beaten_at__gt=since)), last_at=Max("beaten_at")
     )
     found = {role: AliveCount(count, last_at) for role, count, last_at in rows.order_by()}
-    return {role: found.get(role, AliveCount(0, None)) for role in (*QUEUES, SCHEDULER)}
+    return {role: found.get(role, AliveCount(0, None)) for role in (*QUEUES, SCHEDULER, EVENTS)}
 
 
 def problems(*, now: datetime) -> list[str]:

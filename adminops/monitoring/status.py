@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from adminops.monitoring import backlog, heartbeats
-from adminops.monitoring.heartbeats import SCHEDULER, AliveCount
+from adminops.monitoring.heartbeats import EVENTS, SCHEDULER, AliveCount
 from rendio.common.times import iso
 
 
@@ -18,7 +18,11 @@ def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
     alive = heartbeats.alive_counts(now=now)
     waiting = backlog.oldest_due(now=now)
     problems = [
-        _missing(role, now=now, seen=seen) for role, seen in alive.items() if not seen.count
+        _missing(role, now=now, seen=seen)
+        for role, seen in alive.items()
+        if not seen.count
+        # Without one, apps look again and again: slower, but nothing waits.
+        if role != EVENTS or seen.last_at
     ]
     problems += [
         f"{one.what} have been due for {one.seconds:.0f} s"
@@ -26,10 +30,11 @@ def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
         if one.seconds > settings.DUE_LATE_SECONDS
     ]
     problems += heartbeats.problems(now=now)
-    scheduler = alive.pop(SCHEDULER)
+    scheduler, events = alive.pop(SCHEDULER), alive.pop(EVENTS)
     seen = {
         "workers": {queue: _as_json(one) for queue, one in alive.items()},
         "scheduler": _as_json(scheduler),
+        "events": _as_json(events),
         "oldest_due": {"what": waiting[0].what, "seconds": round(waiting[0].seconds)}
         if waiting
         else None,
@@ -38,7 +43,8 @@ def read_status(*, now: datetime) -> tuple[dict[str, Any], list[str]]:
 
 
 def _missing(role: str, *, seen: AliveCount, now: datetime) -> str:
-    what = role if role == SCHEDULER else f"worker of the queue {role}"
+    named = {SCHEDULER: SCHEDULER, EVENTS: "process of event streams"}
+    what = named.get(role) or f"worker of the queue {role}"
     if seen.last_at is None:
         return f"no {what} has started yet"
     ago = (now - seen.last_at) // timedelta(seconds=1)

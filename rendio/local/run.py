@@ -104,6 +104,7 @@ class Supervisor:
         port = self._choose_port("PORT", 8000)
         sandbox_port = self._choose_port("SANDBOX_PORT", 9000)
         flower_port = self._choose_port("FLOWER_PORT", 5555)
+        events_port = self._choose_port("EVENTS_PORT", 8001)
         env = self._environment(port=port, sandbox_port=sandbox_port)
         self._data_dir.describe_owner(f"pid {os.getpid()}, {env['PUBLIC_URL']}")
         self._print(f"Starting Rendio. Data folder: {_short(self._data_dir.root)}")
@@ -121,11 +122,12 @@ class Supervisor:
             port=port,
             sandbox_port=sandbox_port,
             flower_port=flower_port,
+            events_port=events_port,
         )
         self._launch("sandbox")
         self._finish(stack.manage("prepare_database"))
         self._print("database   migrated")
-        for name in ("web", "worker", "beat"):
+        for name in ("web", "events", "worker", "beat"):
             self._launch(name)
         self._wait_until_ready()
         # Last: no order needs Flower, and its imports would delay the others.
@@ -265,6 +267,7 @@ class Supervisor:
         lines = {
             **({"playground": f"{url}/"} if env["PLAYGROUND"] in ON else {}),
             "API": f"{url}/v1/",
+            "events": f"{self._running_stack().events_url}/v1/events",
             "docs": f"{url}/docs",
             "admin": f"{url}/admin/",
             "Flower": f"http://127.0.0.1:{flower_port}/  "

@@ -16,7 +16,7 @@ from rendio.local.data_dir import PROJECT, DataDir
 from rendio.server import addresses
 
 # Processes that accept work stop before those that do it.
-STOP_ORDER = ["web", "worker", "beat", "flower", "sandbox"]
+STOP_ORDER = ["events", "web", "worker", "beat", "flower", "sandbox"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def commands(
             ],
             death_signal=signal.SIGQUIT,
         ),
+        Command("events", [*python, "rendio.events"]),
         Command(
             "worker",
             [sys.executable, "-W", as_root, "-m", "rendio.worker"],
@@ -82,12 +83,20 @@ class Stack:
         port: int | None = None,
         sandbox_port: int | None = None,
         flower_port: int | None = None,
+        events_port: int | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.port = port or ports.reserve_any()
+        self.events_port = events_port or ports.reserve_any()
         listens = {"ADDRESS": env.get("ADDRESS") or addresses.LOOPBACK, "PORT": str(self.port)}
         self.url = addresses.url(listens)
-        self.env = {"PUBLIC_URL": self.url, "PYTHONUNBUFFERED": "1", **env}
+        self.events_url = addresses.url({**listens, "PORT": str(self.events_port)})
+        self.env = {
+            "PUBLIC_URL": self.url,
+            "PYTHONUNBUFFERED": "1",
+            **env,
+            "EVENTS_PORT": str(self.events_port),
+        }
         self.commands = commands(
             data_dir=data_dir,
             bind=addresses.bind(listens),

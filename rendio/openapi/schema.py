@@ -22,6 +22,7 @@ import adminops.openapi
 import billing.openapi
 import credits.openapi
 import generation.openapi
+import rendio.events.openapi
 from adminops.api import StaffView
 from rendio.common.errors import (
     DatabaseUnavailable,
@@ -42,6 +43,7 @@ OPERATIONS_BY_VIEW: Operations = {
     **credits.openapi.OPERATIONS,
     **billing.openapi.OPERATIONS,
     **generation.openapi.OPERATIONS,
+    **rendio.events.openapi.OPERATIONS,
     **adminops.openapi.OPERATIONS,
 }
 LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")

@@ -28,6 +28,18 @@ def bind_and_processes(environment: Mapping[str, str]) -> tuple[str, int]:
     return f"{in_url(host)}:{port}", processes
 
 
+def events_address(environment: Mapping[str, str]) -> tuple[str, int]:
+    """Where the events process listens, from ADDRESS and EVENTS_PORT. Raises as `bind`."""
+    problems: list[str] = []
+    host = listen_address("ADDRESS", environment.get("ADDRESS") or ANY[0], problems)
+    port = whole_number(
+        "EVENTS_PORT", environment.get("EVENTS_PORT") or "8001", problems, at_most=65535
+    )
+    if problems:
+        raise SystemExit("\n".join(problems))
+    return host, port
+
+
 def whole_number(name: str, value: str, problems: list[str], *, at_most: int = 1000) -> int:
     """The variable `name` as a number from 1; an invalid value is added to `problems`."""
     text = value.strip()

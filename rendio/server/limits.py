@@ -38,8 +38,7 @@ class Limits:
         refuses, fewer connections are allowed."""
         return cls(
             threads=settings.WEB_THREADS,
-            # Streams beyond the cap get their first event, and are then closed.
-            stream_threads=settings.EVENT_STREAMS_PER_PROCESS + 4,
+            stream_threads=4,
             connections=_connections(settings.WEB_CONNECTIONS),
             head_seconds=settings.WEB_HEAD_SECONDS,
             body_seconds=settings.WEB_BODY_SECONDS,

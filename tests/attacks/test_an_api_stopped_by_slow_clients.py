@@ -22,7 +22,6 @@ from rendio.server.incoming import Heads
 from rendio.server.outgoing import Outgoing
 from tests.generation.conftest import running
 from tests.helpers import fork_server
-from tests.helpers.job_driver import ended
 from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 __all__ = ["running"]  # a fixture
@@ -34,8 +33,6 @@ STACK_ENVIRONMENT = {
     "WEB_BODY_SECONDS": 2,
     "WEB_READER_SECONDS": 2,
     "WEB_CONNECTIONS": 150,
-    "EVENT_STREAMS_PER_PROCESS": 2,
-    "EVENT_STREAMS_PER_USER": 1,
     "ALLOW_EXTERNAL_IMAGE_URLS": "true",
 }
 # Of two processes with eight threads each.
@@ -296,55 +293,3 @@ def test_each_connection_may_have_a_file_open_beside_it(hard, expected):
     found = fork_server.application(os.environ).run(code)
 
     assert found.stdout.split()[-1:] == [str(expected)], found.stderr
-
-
-def test_event_streams_that_are_all_taken_stop_nobody(running, sandbox):
-    sandbox.provider(run_seconds=600, cancel_running=True)
-    phones = [running.phone() for _ in range(6)]
-    jobs = [job for phone in phones for job in phone.order()]
-    streams = [follow(phone, job) for phone, job in zip(phones, jobs, strict=True)]
-
-    assert_serves(running)
-
-    for phone, job in zip(phones, jobs, strict=True):
-        assert phone.status(job)["job_id"] == job
-        phone.post("cancel-video-job", {"job_id": job})
-    ended(*jobs)
-    for stream in streams:
-        stream.close()
-
-
-def test_a_user_cannot_take_all_event_streams(running, sandbox):
-    sandbox.provider(run_seconds=600, cancel_running=True)
-    greedy, modest = running.phone(), running.phone()
-    (wanted,) = modest.order()
-    (job,) = greedy.order()
-    streams = [follow(greedy, job) for _ in range(8)]
-
-    lines = wait_for(lambda: kept_open(modest, wanted))
-    modest.post("cancel-video-job", {"job_id": wanted})
-
-    # It stays open to tell how that ended.
-    assert any('"cancelled"' in line for line in lines)
-    greedy.post("cancel-video-job", {"job_id": job})
-    ended(job, wanted)
-    for each in streams:
-        each.close()
-
-
-def kept_open(phone, job_id):
-    """The lines of a stream after its first comment. None if it was closed after its first event,
-    as all are while a process still holds streams that an earlier test has left."""
-    lines = follow(phone, job_id).iter_lines(decode_unicode=True)
-    return lines if any(line.startswith(":") for line in lines) else None
-
-
-def follow(phone, job_id):
-    answer = requests.get(
-        f"{phone.url}/v1/video-jobs/{job_id}/events",
-        headers=phone._headers(),
-        stream=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert answer.status_code == 200, answer.text
-    return answer

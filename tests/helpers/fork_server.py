@@ -79,11 +79,12 @@ LIBRARIES = [
     "sqlparse",
     "structlog",
     "uritemplate",
+    "uvicorn.protocols.http.h11_impl",
     "xml.dom.minidom",
 ]
 # What `python -m` starts from a server of its environment. Other modules read no settings.
-OF_THE_APPLICATION = {"celery", "gunicorn", "rendio.worker"}
-MAKE_METRICS_FOLDERS = {"gunicorn", "rendio.worker"}
+OF_THE_APPLICATION = {"celery", "gunicorn", "rendio.events", "rendio.worker"}
+MAKE_METRICS_FOLDERS = {"gunicorn", "rendio.events", "rendio.worker"}
 # As in production; tests/conftest.py replaces it by `decode`.
 launch_decoder = decoding_process.launch
 # Servers of environments at the same time.

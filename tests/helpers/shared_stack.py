@@ -29,11 +29,14 @@ STANDARD = {
     # One guest's orders are all sent, and go on being sent after many failures.
     "JOBS_AT_ONCE_FREE": 1000,
     "BREAKER_FAILURES": 1000,
-    "EVENT_STREAMS_PER_PROCESS": 2,
     "RATE_LIMIT_UPLOADS_PER_HOUR": 0,
     "RATE_LIMIT_REDEEM_PER_MINUTE": 1,
     "WORKER_METRICS_PORT": ports.reserve_any(),
 }
+
+
+# Where the events process listens, if a test starts it (tests/events/conftest.py).
+EVENTS_PORT = ports.reserve_any()
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,12 @@ def use(database: str, changes: Mapping[str, Any]) -> Running:
         stop()
         environment = stack_environment(database, **{**STANDARD, **changes})
         port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
-        stack = Stack(data_dir=DataDir.from_environment(), env=environment, port=port)
+        stack = Stack(
+            data_dir=DataDir.from_environment(),
+            env=environment,
+            port=port,
+            events_port=EVENTS_PORT,
+        )
         stack.commands = {
             name: replace(command, stop_seconds=PATIENCE_SECONDS)
             for name, command in stack.commands.items()

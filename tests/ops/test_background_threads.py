@@ -3,6 +3,7 @@ that does not do its work."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import re
 import socket
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 import requests
 from celery.schedules import schedule
+from django.db import connection
 from django.utils import timezone
 
 from accounts import revocations
@@ -20,11 +22,16 @@ from accounts.languages import ChangedLanguages
 from accounts.models import Session
 from adminops.models import Heartbeat
 from adminops.monitoring import heartbeats
+from generation.models import Job
 from rendio import beat_scheduler, metrics_endpoint
 from rendio.celery import app
+from rendio.common.background import changes, wakeup
 from rendio.common.background import threads as thread_background
-from rendio.common.background import wakeup
 from rendio.common.background.threads import BackgroundThread
+from rendio.events.announcements import Announcements
+from rendio.events.hub import Hub
+from rendio.events.reading import Topic
+from rendio.events.responses import EventsResponse, open_events
 from rendio.local.data_dir import PROJECT
 from tests.helpers.phone import Phone
 from tests.helpers.wait import wait_for
@@ -91,26 +98,63 @@ def waiting_in(queue):
         return broker.default_channel.client.llen(queue)
 
 
-def test_streams_tell_changes_after_the_thread_was_killed(committed, sandbox, caplog):
+@pytest.mark.parametrize("name", ["events", "announcements"])
+def test_streams_tell_changes_after_the_thread_was_killed(committed, sandbox, caplog, name):
     phone = Phone().sign_in()
-    job_id = phone.generate().json()["job_id"]
-    events = iter(phone.get(f"video-jobs/{job_id}/events").streaming_content)
-    assert b'"pending"' in next(events)
-    told = []
-    reader = threading.Thread(target=lambda: told.extend(events))
-    reader.start()
-    kill("streams")
-    wait_for(lambda: was_killed(caplog, "streams"))
+    opening = open_events(
+        Topic(phone.user_id), session_id=uuid4(), language_now=lambda: "en", last_event_id=""
+    )
+    EventsResponse(opening)  # tells what there is
 
-    phone.post("cancel-video-job", {"job_id": job_id})
+    async def follow():
+        hub = Hub()
+        hub.start()
+        stream = hub.add(opening)
+        try:
+            await asyncio.to_thread(wait_for, lambda: hub.hears_announcements)
+            kill(name)
+            await asyncio.to_thread(wait_for, lambda: was_killed(caplog, name))
+            await asyncio.to_thread(in_thread, lambda: phone.generate())
+            told = b""
+            while b'"pending"' not in told:
+                told += await stream.next_part()
+        finally:
+            await asyncio.to_thread(hub.end)
 
-    reader.join(timeout=60)
-    assert b'"cancelled"' in told[-1]
+    asyncio.run(follow())
+    [job] = Job.objects.filter(user_id=phone.user_id)
+    phone.post("cancel-video-job", {"job_id": str(job.id)})
+
+
+def in_thread(call):
+    """Closes the thread's connection."""
+    try:
+        call()
+    finally:
+        connection.close()
+
+
+def test_changes_are_announced_after_the_thread_was_killed(committed, caplog):
+    first, second = uuid4(), uuid4()
+    heard = set()
+    listener = Announcements(heard.update)
+    listener.start()
+    wait_for(lambda: listener.are_heard)
+    changes.announce_on_commit(first)
+    wait_for(lambda: first in heard)
+    kill("changes")
+    changes.announce_on_commit(uuid4())  # wakes it
+    wait_for(lambda: was_killed(caplog, "changes"))
+
+    changes.announce_on_commit(second)
+
+    assert wait_for(lambda: second in heard)
+    listener.stop()
 
 
 def test_heartbeats_are_written_after_the_thread_was_killed(committed, settings, caplog):
     settings.HEARTBEAT_SECONDS = 0.1
-    heartbeats.start_for_web()
+    heartbeats.for_web.start()
     mine = Heartbeat.objects.filter(role=heartbeats.WEB)
     wait_for(mine.exists)
     kill("heartbeat")
@@ -119,7 +163,7 @@ def test_heartbeats_are_written_after_the_thread_was_killed(committed, settings,
 
     wait_for(lambda: mine.get().beaten_at > before)
 
-    heartbeats.stop_for_web()
+    heartbeats.for_web.stop()
     assert not mine.exists()
 
 
@@ -242,7 +286,7 @@ def test_every_background_thread_is_in_the_table_of_threads():
     names = {
         name
         for file in sources
-        for name in re.findall(r'BackgroundThread\(\s*"([\w-]+)"', file.read_text())
+        for name in re.findall(r'(?:BackgroundThread|BatchSender)\(\s*"([\w-]+)"', file.read_text())
     }
     raw = [file for file in sources if "threading.Thread(" in file.read_text()]
     page = (PROJECT / "docs/architecture.md").read_text()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -21,8 +22,8 @@ pytestmark = pytest.mark.skipif(not CADDY, reason="Caddy is not here: .ci/server
 
 
 class Web(ThreadingHTTPServer):
-    """Answers with the headers or the body it was sent; at /events with two events, the second when
-    it is told."""
+    """Answers with the headers or the body it was sent; where events are asked for with two, the
+    second when it is told."""
 
     daemon_threads = True
 
@@ -37,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Web
 
     def do_GET(self):
-        if self.path == "/events":
+        if self.path.endswith("/events"):
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
@@ -69,8 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def web():
+@contextmanager
+def serving():
     with Web() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -78,7 +79,19 @@ def web():
 
 
 @pytest.fixture(scope="module")
-def proxy(web, tmp_path_factory):
+def web():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def events():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def proxy(web, events, tmp_path_factory):
     """Its address; it serves any name by http."""
     folder = tmp_path_factory.mktemp("caddy")
     port = ports.reserve_any()
@@ -90,6 +103,8 @@ def proxy(web, tmp_path_factory):
             "SITE_ADDRESS": f"http://:{port}",
             "WEB_HOST": "127.0.0.1",
             "WEB_PORT": str(web.server_port),
+            "EVENTS_HOST": "127.0.0.1",
+            "EVENTS_PORT": str(events.server_port),
             "HEALTH_PORT": str(ports.reserve_any()),
         },
         cwd=folder,
@@ -132,13 +147,15 @@ def test_what_a_proxy_in_front_says_is_kept_and_what_nobody_says_is_dropped(prox
     assert "Forwarded" not in told
 
 
-def test_events_are_passed_on_as_they_come(proxy, web):
-    with requests.get(f"{proxy}/events", stream=True, timeout=PATIENCE_SECONDS) as stream:
+@pytest.mark.parametrize("path", ["v1/events", "functions/v1/video-jobs/7/events"])
+def test_events_are_passed_on_as_they_come(proxy, events, path):
+    events.go_on.clear()
+    with requests.get(f"{proxy}/{path}", stream=True, timeout=PATIENCE_SECONDS) as stream:
         lines = stream.iter_lines(chunk_size=1)
 
-        # Web has not ended its answer, nor sent the second.
+        # The process of events has not ended its answer, nor sent the second.
         assert next(lines) == b"data: first"
-        web.go_on.set()
+        events.go_on.set()
         assert b"data: second" in list(lines)
 
 

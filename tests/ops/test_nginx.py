@@ -14,12 +14,14 @@ import requests
 from generation import media
 from rendio.local import child_process, ports
 from rendio.local.data_dir import PROJECT
+from tests.events.conftest import events_url
 from tests.generation.conftest import running
+from tests.helpers import shared_stack
 from tests.helpers.debian import ROOT, Authority, needed
-from tests.helpers.job_driver import WebPhone
+from tests.helpers.job_driver import WebPhone, ended
 from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
-__all__ = ["running"]  # a fixture
+__all__ = ["events_url", "running"]  # fixtures
 
 pytestmark = [needed, pytest.mark.usefixtures("committed")]
 STACK_ENVIRONMENT = {"TRUSTED_PROXIES": 1, "RATE_LIMIT_UNPROVEN_PER_HOUR": 2}
@@ -43,13 +45,15 @@ http {{
 
 
 @contextmanager
-def nginx(folder, authority, *, web_port):
+def nginx(folder, authority, *, web_port, events_port):
     """Its addresses by https and by http. It listens on loopback, with what has to be put in."""
     port, plain_port = ports.reserve_any(), ports.reserve_any()
     certificate, key = authority.certify()
     config = (PROJECT / "ops/nginx.conf").read_text()
     for ours, here in {
-        "127.0.0.1:8000": f"127.0.0.1:{web_port}",
+        "127.0.0.1:8000;\n    keepalive 64": f"127.0.0.1:{web_port};\n    keepalive 64",
+        "127.0.0.1:8000 backup": f"127.0.0.1:{web_port} backup",
+        "127.0.0.1:8001": f"127.0.0.1:{events_port}",
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "listen [::]:443 ssl;": "",
         "listen 80": f"listen 127.0.0.1:{plain_port}",
@@ -87,10 +91,9 @@ def authority(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, authority):
     folder = tmp_path_factory.mktemp("nginx")
-    with nginx(folder, authority, web_port=int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])) as (
-        url,
-        _plain_url,
-    ):
+    web_port = int(os.environ["PUBLIC_URL"].rsplit(":", 1)[1])
+    events_port = shared_stack.EVENTS_PORT
+    with nginx(folder, authority, web_port=web_port, events_port=events_port) as (url, _plain_url):
         yield url
 
 
@@ -157,21 +160,30 @@ def test_a_large_upload_passes_and_a_larger_one_is_refused_as_web_does(phone, in
     assert too_large.json()["error"]["request_id"]
 
 
-def test_events_are_passed_on_as_they_come(running, phone, sandbox):
+def test_events_are_passed_on_as_they_come(running, events_url, phone, sandbox):
     sandbox.provider(run_seconds=600, cancel_running=True)
     (job_id,) = phone.order()
+    lines = follow(phone, job_id)
+
+    # The job goes on, so the answer has no end yet.
+    assert any(line == "event: status" for line in lines)
+    phone.post("cancel-video-job", {"job_id": job_id})
+    assert any('"cancelled"' in line for line in lines)
+
+    # Without the process, web answers at once.
+    running.stack.stop("events")
+    assert any('"cancelled"' in line for line in list(follow(phone, job_id)))
+    ended(job_id)
+
+
+def follow(phone, job_id):
     stream = phone.http.get(
         f"{phone.url}/v1/video-jobs/{job_id}/events",
         headers=phone._headers(),
         stream=True,
         timeout=PATIENCE_SECONDS,
     )
-    lines = stream.iter_lines(chunk_size=1, decode_unicode=True)
-
-    # The job goes on, so the answer has no end yet.
-    assert next(lines) == "event: status"
-    phone.post("cancel-video-job", {"job_id": job_id})
-    assert any('"cancelled"' in line for line in lines)
+    return stream.iter_lines(chunk_size=1, decode_unicode=True)
 
 
 def test_parts_of_a_film_are_sent_as_asked(proxy, http):
@@ -200,7 +212,9 @@ def test_pages_for_us_are_not_for_the_world(proxy, http):
 
 
 def test_a_web_that_is_down_is_told_in_the_form_that_apps_know(tmp_path, authority, http):
-    with nginx(tmp_path, authority, web_port=ports.reserve_any()) as (url, plain_url):
+    with nginx(
+        tmp_path, authority, web_port=ports.reserve_any(), events_port=ports.reserve_any()
+    ) as (url, plain_url):
         answer = http.get(f"{url}/v1/get-models", timeout=30)
         by_http = http.post(f"{plain_url}/v1/device-check?a=b", allow_redirects=False, timeout=30)
 

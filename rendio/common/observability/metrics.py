@@ -15,6 +15,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
 )
@@ -81,6 +82,13 @@ outbound_seconds = Histogram(
 credits_moved = Counter(
     "rendio_credits_moved", "Credits that entries of the ledger moved.", ["kind", "direction"]
 )
+event_streams = Gauge("rendio_event_streams", "Open event streams.", multiprocess_mode="livesum")
+event_streams_closed = Counter(
+    "rendio_event_streams_closed",
+    "Event streams that closed: ended, expired, disconnected, revoked or stopped.",
+    ["reason"],
+)
+events_sent = Counter("rendio_events_sent", "Events sent to open streams.")
 task_seconds = Histogram(
     "rendio_task_seconds", "Celery tasks, by how they ended.", ["task", "state"], buckets=SECONDS
 )
