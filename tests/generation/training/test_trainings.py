@@ -36,6 +36,7 @@ from tests.generation.training.orders import (
     stop_selling,
     trained_by,
 )
+from tests.helpers import training_pictures
 from tests.helpers.job_driver import assert_refunded, grant, submissions
 from tests.helpers.phone import assert_refused
 from tests.helpers.trained_weights import metadata_of
@@ -92,6 +93,32 @@ def test_a_set_becomes_a_model(customer, instant_trainers, life, provider):
     assert captions == ([caption] * 10 if provider == "replicate" else [])
     # It goes by itself.
     assert FileDeletion.objects.filter(name=archive_name, due_at__gt=life.now).exists()
+    assert find_discrepancies() == []
+
+
+def test_from_uploaded_images_to_an_image(customer, instant_trainers, life):
+    """All of it over HTTP, as a phone does it."""
+    sent = training_pictures.upload(
+        customer, [training_pictures.jpeg(training_pictures.scene(n)) for n in range(4)]
+    ).json()
+    answer = start(customer, set_id=sent["set_id"], kind="style", name="Soft colours").json()
+    life.run_until_done(Job.objects.get(id=answer["training_id"]))
+    [model] = customer.get("train/models").json()["models"]
+    assert (model["usable"], model["model_id"]) == (True, answer["model_id"])
+
+    ordered = customer.post(
+        "generate/image",
+        {"prompt": "a lighthouse", "trained_model_id": model["model_id"]},
+        Idempotency_Key=str(uuid4()),
+    )
+    assert ordered.status_code == 200, ordered.content
+    life.run_until_done(Job.objects.get(id=ordered.json()["job_id"]))
+
+    made = customer.get(f"generate/{ordered.json()['job_id']}").json()
+    assert (made["status"], len(made["images"])) == ("completed", 1)
+    # The set is not locked any more, and goes when it expires.
+    training_set = TrainingSet.objects.get(id=sent["set_id"])
+    assert training_set.remove_at is not None
     assert find_discrepancies() == []
 
 
