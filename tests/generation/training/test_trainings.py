@@ -58,7 +58,7 @@ def test_options_state_kinds_prices_and_the_consent(customer):
     assert thing["kind"] == "object"
     prices = {one["steps"]: one["credits"] for one in person["steps"]}
     assert prices == {600: 30, 1200: 60, 2000: 100}
-    assert "görüntülerde" in options["consent"]["text"]
+    assert "görsellerde" in options["consent"]["text"]
     assert options["consent"]["text_version"] == CONSENT["text_version"]
 
 
