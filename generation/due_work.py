@@ -19,6 +19,7 @@ from generation.models import (
     ProviderModelDeletion,
     ProviderRequest,
     Stage,
+    TrainingSet,
     Upload,
     WebhookDelivery,
 )
@@ -125,6 +126,12 @@ DELETE_FILES = DueWork(
 DELETE_ACCOUNT_MEDIA = DueWork(
     "generation.erase_due",
     DueRows("erasures", AccountMediaDeletion.objects.all),
+    every_seconds=60,
+    batch=50,
+)
+DELETE_TRAINING_SETS = DueWork(
+    "generation.delete_training_sets",
+    DueRows("sets of images for trainings", TrainingSet.objects.all, column="remove_at"),
     every_seconds=60,
     batch=50,
 )

@@ -431,6 +431,16 @@ OPERATIONS: Operations = {
         response=TrainedModelsAnswer,
         response_example={"models": [TRAINED], "next_cursor": None},
     ),
+    training_api.WithdrawTrainingConsent: Operation(
+        tag=Tag.TRAINING,
+        summary="Withdraw the consent to a model of a person",
+        text="Deletes the model as `DELETE train/models/{model_id}` does, and records the "
+        "withdrawal. 409 for a model that needed no consent.",
+        parameters=(OpenApiParameter("model_id", OpenApiTypes.UUID, OpenApiParameter.PATH),),
+        response=Done,
+        response_example=SUCCESS,
+        refusals=(NotFound, InvalidState),
+    ),
     training_api.DeleteTrainedModel: Operation(
         tag=Tag.TRAINING,
         summary="Delete a trained model",
@@ -570,7 +580,7 @@ OPERATIONS: Operations = {
         refusals=(*UPLOAD_REFUSALS, NotFound),
     ),
     picture_api.UploadTrainingPictures: Operation(
-        tag=Tag.GENERATION,
+        tag=Tag.TRAINING,
         summary="Upload images for a training",
         text="1 to 40 files, each as for `upload-image` and together up to 40 MB: send more in "
         "further calls with the `set_id` of the first. Each image is judged by itself, and an "

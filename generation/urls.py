@@ -19,6 +19,10 @@ urlpatterns = [
     path("train/start", training_api.StartTraining.as_view()),
     path("train/models", training_api.TrainedModels.as_view()),
     path("train/models/<str:model_id>", training_api.DeleteTrainedModel.as_view()),
+    path(
+        "train/models/<str:model_id>/withdraw-consent",
+        training_api.WithdrawTrainingConsent.as_view(),
+    ),
     path("train/<str:training_id>", training_api.GetTraining.as_view()),
     path("train/<str:training_id>/cancel", training_api.CancelTraining.as_view()),
     path("quote-video", api.QuoteVideo.as_view()),

@@ -16,7 +16,7 @@ from generation.models import Job, TrainedModel
 from generation.providers.base import FailureReason
 from rendio.common.web.api import PublicView
 from rendio.urls import v1
-from tests.generation.training.orders import make_set, offer_trainers, start, started
+from tests.generation.training.orders import make_set, start, started
 from tests.helpers.job_driver import grant
 from tests.helpers.phone import Phone, assert_refused
 
@@ -95,7 +95,6 @@ def device(phone: Phone) -> str:
 
 
 def a_set(phone: Phone) -> str:
-    offer_trainers()
     grant(phone.user_id, 100)
     return make_set(phone)
 
@@ -129,6 +128,10 @@ TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]
     "train/start": (a_set, lambda by, id_: start(by, set_id=id_)),
     "train": (training, lambda by, id_: by.get(f"train/{id_}")),
     "train/cancel": (training, lambda by, id_: by.post(f"train/{id_}/cancel")),
+    "train/models/withdraw-consent": (
+        trained_model,
+        lambda by, id_: by.post(f"train/models/{id_}/withdraw-consent"),
+    ),
     "train/models": (trained_model, lambda by, id_: by.delete(f"train/models/{id_}")),
     "revoke-session": (session, lambda by, id_: by.post("revoke-session", {"session_id": id_})),
     "revoke-device": (device, lambda by, id_: by.post("revoke-device", {"device_id": id_})),

@@ -80,6 +80,16 @@ class TrainedModels(ApiView):
         )
 
 
+class WithdrawTrainingConsent(ApiView):
+    def post(self, request: Request, model_id: str) -> ApiResponse:
+        services.withdraw_consent(
+            user_id=self.caller.user_id,
+            model_id=parse_uuid(model_id, "model_id"),
+            now=clock.now(),
+        )
+        return ApiResponse({"success": True})
+
+
 class DeleteTrainedModel(ApiView):
     http_method_names = ("delete",)
 

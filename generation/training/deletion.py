@@ -9,23 +9,26 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import structlog
+from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models.functions import Coalesce, Greatest, Least
 
 from generation import cleanup
-from generation.due_work import DELETE_FILES, DELETE_PROVIDER_MODELS
+from generation.due_work import DELETE_FILES, DELETE_PROVIDER_MODELS, DELETE_TRAINING_SETS
 from generation.models import (
     FileDeletion,
     Job,
     JobStatus,
     ProviderModelDeletion,
     ProviderRequest,
+    Stage,
     TrainedModel,
     TrainingSet,
 )
 from generation.providers import get_provider
 from generation.training.submission import destination
-from rendio.common.background.due_work import due_work
+from rendio.common.background.due_work import due_batch, due_work
 
 logger = structlog.get_logger(__name__)
 
@@ -48,10 +51,39 @@ def training_ended(job: Job, *, now: datetime) -> None:
 
 
 def release_set(job: Job, *, now: datetime) -> None:
-    """Have the images of an ended training checked for deletion. Joins the caller's transaction."""
-    TrainingSet.objects.filter(trained_models__job=job).update(
-        remove_at=Greatest(F("expires_at"), now)
-    )
+    """Have the images of an ended training deleted: TRAINING_KEEP_PICTURES_DAYS after a success,
+    otherwise when the set expires, because its owner may try again. Joins the caller's
+    transaction."""
+    used = TrainingSet.objects.filter(trained_models__job=job)
+    if job.status == JobStatus.COMPLETED:
+        keep_until = now + timedelta(days=settings.TRAINING_KEEP_PICTURES_DAYS)
+        used.update(remove_at=keep_until, expires_at=Least(F("expires_at"), keep_until))
+        DELETE_TRAINING_SETS.wake_workers()
+    else:
+        used.update(remove_at=Greatest(F("expires_at"), now))
+
+
+@due_batch(DELETE_TRAINING_SETS)
+def delete_due_sets(*, now: datetime) -> int:
+    """Delete due sets with their images, up to a batch. Returns how many were due.
+
+    A set that another training uses stays until that training ends.
+    """
+    with transaction.atomic(durable=True):
+        due = list(
+            TrainingSet.objects.filter(remove_at__lte=now)
+            .order_by("remove_at")
+            .select_for_update(skip_locked=True)[: DELETE_TRAINING_SETS.batch]
+        )
+        unfinished = TrainedModel.objects.filter(training_set__in=due).exclude(
+            job__stage=Stage.DONE
+        )
+        needed = set(unfinished.values_list("training_set_id", flat=True))
+        TrainingSet.objects.filter(id__in=needed).update(remove_at=None)
+        unneeded = [one.id for one in due if one.id not in needed]
+        files = delete_sets(TrainingSet.objects.filter(id__in=unneeded), now=now)
+    cleanup.delete_now(files)
+    return len(due)
 
 
 def schedule_provider_deletion(jobs: Iterable[Job], *, due_at: datetime) -> None:

@@ -12,6 +12,8 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from credits import services as credit_services
@@ -200,6 +202,17 @@ def started_answer(
     }
 
 
+def withdraw_consent(*, user_id: UUID, model_id: UUID, now: datetime) -> None:
+    """Withdraw the consent to a model of a person: as `delete_model`, and the record of the consent
+    says when. Raises InvalidState for a model that needed no consent."""
+    trained = TrainedModel.objects.owned_by(user_id).filter(id=model_id).first()
+    if trained is None:
+        raise NotFound
+    if trained.consent_id is None:
+        raise InvalidState
+    delete_models([trained], withdraws_consent=True, now=now)
+
+
 def delete_model(*, user_id: UUID, model_id: UUID, now: datetime) -> None:
     """Delete a trained model with its weights, its images and the providers' copies. A training
     that runs is cancelled first, as by `cancel_job`.
@@ -212,8 +225,11 @@ def delete_model(*, user_id: UUID, model_id: UUID, now: datetime) -> None:
     delete_models([trained], now=now)
 
 
-def delete_models(models: Iterable[TrainedModel], *, now: datetime) -> None:
-    """As `delete_model`, for models that the caller has found."""
+def delete_models(
+    models: Iterable[TrainedModel], *, now: datetime, withdraws_consent: bool = False
+) -> None:
+    """As `delete_model`, for models that the caller has found. `withdraws_consent` records that, in
+    the transaction that deletes."""
     for trained in models:
         with suppress(InvalidState, NotFound):  # it has ended, or is deleted
             job_services.cancel_job(
@@ -222,6 +238,9 @@ def delete_models(models: Iterable[TrainedModel], *, now: datetime) -> None:
         with transaction.atomic(durable=True):
             credit_services.lock_wallet(user_id=trained.user_id, through_merge=True)
             Job.objects.select_for_update(of=("self",)).get(id=trained.job_id)
+            if withdraws_consent:
+                consent = TrainingConsent.objects.filter(trained_models=trained)
+                consent.update(withdrawn_at=Coalesce(F("withdrawn_at"), now))
             files = deletion.delete_trained(
                 TrainedModel.objects.filter(id=trained.id, deleted_at=None), now=now
             )

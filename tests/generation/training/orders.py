@@ -70,7 +70,8 @@ def make_set(phone: Phone, *, count: int = 10, problems: dict[int, list[str]] | 
 def start(phone: Phone, *, key: str | None = None, **changes: Any) -> Any:
     """The answer to train/start."""
     body = {"name": "Ada", "kind": "person", "steps": 600, "consent": CONSENT} | changes
-    body.setdefault("set_id", make_set(phone))
+    if "set_id" not in body:
+        body["set_id"] = make_set(phone)
     return phone.post("train/start", body, Idempotency_Key=key or str(uuid4()))
 
 

@@ -19,7 +19,6 @@ from generation.models import (
 from tests.generation.training.orders import (
     make_set,
     only_trained_by,
-    own_training,
     started,
     trained_by,
 )
@@ -89,18 +88,6 @@ def test_an_owner_deletes_a_model(customer, made, sandbox, life):
     # A model that was made is not refunded.
     assert customer.balance() == balance
     assert find_discrepancies() == []
-
-
-def test_a_set_stays_while_another_model_needs_it(customer, made, life):
-    job, set_id = made
-    TrainingSet.objects.filter(id=set_id).update(remove_at=None)
-    other = started(customer, set_id=set_id, name="Eva")
-
-    customer.delete(f"train/models/{trained_by(job).id}")
-
-    assert len(files_of(f"training/{set_id}/")) == 10
-    life.run_until_done(other)
-    assert own_training(customer, other.id)["usable"] is True
 
 
 def test_a_training_that_runs_is_cancelled_by_the_deletion_of_its_model(
