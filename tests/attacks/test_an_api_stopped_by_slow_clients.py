@@ -239,20 +239,19 @@ def test_more_connections_than_there_are_places_keep_nobody_out(running):
 def test_pictures_at_addresses_that_never_answer_stop_nobody(running):
     """A server that takes connections and says nothing, in twice as many orders as threads."""
     phones = [running.phone() for _ in range(4)]
-    with (
-        socket.create_server(("127.0.0.1", 0), backlog=64) as deaf,
-        ThreadPoolExecutor(32) as pool,
-    ):
-        address = f"http://127.0.0.1:{deaf.getsockname()[1]}/a.jpg"
-        orders = [
-            pool.submit(phone.generate, model_id=SORA_FROM_PICTURE, image_url=address)
-            for phone in phones * 8
-        ]
-        # The first has arrived; the others follow at once.
-        deaf.settimeout(PATIENCE_SECONDS)
-        deaf.accept()[0].close()
-        for _ in range(3):
-            assert_serves(running)
+    with ThreadPoolExecutor(32) as pool:
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as deaf:
+            address = f"http://127.0.0.1:{deaf.getsockname()[1]}/a.jpg"
+            orders = [
+                pool.submit(phone.generate, model_id=SORA_FROM_PICTURE, image_url=address)
+                for phone in phones * 8
+            ]
+            # The first has arrived; the others follow at once.
+            deaf.settimeout(PATIENCE_SECONDS)
+            deaf.accept()[0].close()
+            for _ in range(3):
+                assert_serves(running)
+        # Its end ends the connections, which would be waited for longer than a test.
         assert 200 not in {order.result().status_code for order in orders}
 
 

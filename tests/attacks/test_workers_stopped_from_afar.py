@@ -16,8 +16,10 @@ from tests.helpers.wait import wait_for
 __all__ = ["running"]  # a fixture
 
 
-# There is one worker: its answer is waited for, and no other.
+# There is one worker: its answer is waited for, and no other. A worker that has just started does
+# not hear a question yet: it is asked again.
 ASKED = {"timeout": 30, "limit": 1}
+AGAIN = {"timeout": 1, "limit": 1}
 
 
 def asked(question):
@@ -26,6 +28,7 @@ def asked(question):
 
 
 def test_a_worker_answers_questions_and_takes_no_orders(running, committed):
+    wait_for(lambda: app.control.inspect(**AGAIN).ping())
     worker, _pong = asked("ping")
     pool = asked("stats")[1]["pool"]["max-concurrency"]
     orders = {"reply": True, **ASKED}

@@ -195,7 +195,7 @@ def test_a_worker_serves_metrics_at_an_ipv6_address(settings):
 
 def is_served(url):
     try:
-        return requests.get(url, timeout=5).ok
+        return requests.get(url, timeout=1).ok
     except requests.RequestException:
         return False
 
