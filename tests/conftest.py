@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import socket
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, connections
@@ -42,6 +44,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     ChildProcess.launch = staticmethod(fork_server.launch)
     decoding_process.launch = fork_server.decode
+    settings.MIDDLEWARE = [
+        # Whatever a test asks, and whatever it is about.
+        "tests.helpers.openapi_conformance.OpenApiConformance",
+        *settings.MIDDLEWARE,
+    ]
+    # Real password hashes take a third of a second each.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     config.addinivalue_line("markers", "budgeted: tries more examples with --thorough")
     config.addinivalue_line("markers", "large: runs with --thorough, or where its file is named")
     budget.is_thorough = config.getoption("--thorough")
@@ -114,31 +123,22 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.fixture(autouse=True)
-def _answers_are_as_described(settings: Any) -> None:
-    """Whatever a test asks, and whatever it is about."""
-    settings.MIDDLEWARE = [
-        "tests.helpers.openapi_conformance.OpenApiConformance",
-        *settings.MIDDLEWARE,
-    ]
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    """Real password hashes take a third of a second each."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
 def _clean_counters(settings: Any) -> None:
     """Rate limits start anew with each test; those that test them set their own."""
     recorded_sign_in.begin_test()
-    for cache in caches.all(initialized_only=False):
-        cache.clear()
+    caches["default"].clear()
+    _counters().flushdb()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     cache_catalogue.invalidate()
     clock.reset()
     languages.changed.clear()
     blocklist.invalidate_cache()
+
+
+@cache
+def _counters() -> Any:
+    """A client for all tests: the cache would make one for each time that it is cleared."""
+    return caches["counters"]._cache.get_client(write=True)
 
 
 @pytest.fixture(scope="session")

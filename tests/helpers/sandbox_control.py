@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import requests
+import urllib3
 
 
 class Sandbox:
     """The outside world's controls."""
 
-    _http = requests.Session()
-    _http.trust_env = False
+    # Half the time of requests, and nearly every test asks twice.
+    _http = urllib3.PoolManager(maxsize=64)
     is_scripted = False
     """Whether a control has been used since the last reset."""
 
@@ -32,8 +32,9 @@ class Sandbox:
         return self._post(path, body)
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        answer = self._http.post(f"{self.url}/control/{path}", json=body, timeout=30)
-        assert answer.status_code == 200, answer.text
+        url = f"{self.url}/control/{path}"
+        answer = self._http.request("POST", url, json=body, timeout=30)
+        assert answer.status == 200, answer.data
         return answer.json()
 
     def provider(self, **body: Any) -> None:
@@ -54,6 +55,7 @@ class Sandbox:
         return self._list("jobs", provider=provider)
 
     def _list(self, path: str, *, field: str | None = None, **query: str) -> list[dict[str, Any]]:
-        answer = self._http.get(f"{self.url}/control/{path}", params=query, timeout=30)
+        url = f"{self.url}/control/{path}"
+        answer = self._http.request("GET", url, fields=query, timeout=30)
         found: list[dict[str, Any]] = answer.json()[field or path]
         return found
