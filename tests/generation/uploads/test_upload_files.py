@@ -48,102 +48,105 @@ def test_a_picture_is_kept_as_a_jpeg_for_a_day(phone, storage):
     assert b"".join(shown.streaming_content) == storage.read(row.name)
 
 
+# Made where they are sent: every run of any test reads this module.
 SOUND = {
-    "jpeg": pictures.jpeg(),
-    "progressive jpeg": pictures.jpeg(progressive=True),
-    "jpeg in four colours": pictures.saved(pictures.two_halves().convert("CMYK"), "JPEG"),
-    "jpeg with another behind it": pictures.jpeg() + pictures.jpeg(),
-    "jpeg padded with zeros": pictures.jpeg() + bytes(100),
-    "jpeg with metadata": pictures.talkative(),
-    "png": pictures.png(),
-    "png in a palette": pictures.saved(pictures.two_halves().convert("P"), "PNG"),
-    "png in 16 bits of grey": pictures.saved(Image.new("I;16", SIZE, 65535), "PNG"),
-    "webp": pictures.webp(),
-    "webp without loss": pictures.webp(lossless=True),
-    "heic": pictures.heic(),
+    "jpeg": lambda: pictures.jpeg(),
+    "progressive jpeg": lambda: pictures.jpeg(progressive=True),
+    "jpeg in four colours": lambda: pictures.saved(pictures.two_halves().convert("CMYK"), "JPEG"),
+    "jpeg with another behind it": lambda: pictures.jpeg() + pictures.jpeg(),
+    "jpeg padded with zeros": lambda: pictures.jpeg() + bytes(100),
+    "jpeg with metadata": lambda: pictures.talkative(),
+    "png": lambda: pictures.png(),
+    "png in a palette": lambda: pictures.saved(pictures.two_halves().convert("P"), "PNG"),
+    "png in 16 bits of grey": lambda: pictures.saved(Image.new("I;16", SIZE, 65535), "PNG"),
+    "webp": lambda: pictures.webp(),
+    "webp without loss": lambda: pictures.webp(lossless=True),
+    "heic": lambda: pictures.heic(),
 }
 
 
 @pytest.mark.parametrize("kind", SOUND)
 def test_pictures_of_each_kind_are_taken_whatever_they_are_called(phone, drawn, kind):
-    kept = drawn(SOUND[kind])
+    content = SOUND[kind]()
+
+    kept = drawn(content)
 
     assert (kept.format, kept.mode, kept.size) == ("JPEG", "RGB", SIZE)
-    assert upload(phone, SOUND[kind], name="../../etc/passwd.exe").status_code == 201
+    assert upload(phone, content, name="../../etc/passwd.exe").status_code == 201
 
 
 NO_PICTURE = {
-    "nothing": b"",
-    "text": b"A red balloon",
-    "html": b"<html>" + SCRIPT,
-    "svg": b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
-    "svg with a declaration": b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "b">]><svg/>',
-    "gif": pictures.saved(pictures.two_halves(), "GIF"),
-    "moving gif": pictures.several("GIF"),
-    "bmp": pictures.saved(pictures.two_halves(), "BMP"),
-    "tiff": pictures.saved(pictures.two_halves(), "TIFF"),
-    "ico": pictures.saved(pictures.two_halves(), "ICO"),
-    "pdf": pictures.saved(pictures.two_halves(), "PDF"),
-    "postscript": pictures.saved(pictures.two_halves(), "EPS"),
-    "avif": pictures.saved(pictures.two_halves(), "AVIF"),
-    "zip": pictures.zipped(),
-    "magic and noise": b"\xff\xd8\xff\xe0" + bytes(range(256)) * 10,
-    "png magic alone": b"\x89PNG\r\n\x1a\n",
-    "webp head alone": b"RIFF\x04\x00\x00\x00WEBP",
-    "heic head alone": pictures.heic()[:28],
-    "png of no width": pictures.png_of(0, 10),
-    "half a jpeg": pictures.jpeg()[: len(pictures.jpeg()) // 2],
-    "half a webp": pictures.webp()[: len(pictures.webp()) // 2],
-    "half a heic": pictures.heic()[: len(pictures.heic()) // 2],
-    "script and jpeg": SCRIPT + pictures.jpeg(),
-    "pdf and jpeg": b"%PDF-1.7\n" + pictures.jpeg(),
-    "gif and jpeg": b"GIF89a/*" + pictures.jpeg(),
-    "heic that says it is small": pictures.heic_that_lies(),
-    "png with 5 MB of text in a few bytes": pictures.text_bomb(),
+    "nothing": lambda: b"",
+    "text": lambda: b"A red balloon",
+    "html": lambda: b"<html>" + SCRIPT,
+    "svg": lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
+    "svg with a declaration": lambda: (
+        b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "b">]><svg/>'
+    ),
+    "gif": lambda: pictures.saved(pictures.two_halves(), "GIF"),
+    "moving gif": lambda: pictures.several("GIF"),
+    "bmp": lambda: pictures.saved(pictures.two_halves(), "BMP"),
+    "tiff": lambda: pictures.saved(pictures.two_halves(), "TIFF"),
+    "ico": lambda: pictures.saved(pictures.two_halves(), "ICO"),
+    "pdf": lambda: pictures.saved(pictures.two_halves(), "PDF"),
+    "postscript": lambda: pictures.saved(pictures.two_halves(), "EPS"),
+    "avif": lambda: pictures.saved(pictures.two_halves(), "AVIF"),
+    "zip": lambda: pictures.zipped(),
+    "magic and noise": lambda: b"\xff\xd8\xff\xe0" + bytes(range(256)) * 10,
+    "png magic alone": lambda: b"\x89PNG\r\n\x1a\n",
+    "webp head alone": lambda: b"RIFF\x04\x00\x00\x00WEBP",
+    "heic head alone": lambda: pictures.heic()[:28],
+    "png of no width": lambda: pictures.png_of(0, 10),
+    "half a jpeg": lambda: pictures.jpeg()[: len(pictures.jpeg()) // 2],
+    "half a webp": lambda: pictures.webp()[: len(pictures.webp()) // 2],
+    "half a heic": lambda: pictures.heic()[: len(pictures.heic()) // 2],
+    "script and jpeg": lambda: SCRIPT + pictures.jpeg(),
+    "pdf and jpeg": lambda: b"%PDF-1.7\n" + pictures.jpeg(),
+    "gif and jpeg": lambda: b"GIF89a/*" + pictures.jpeg(),
+    "heic that says it is small": lambda: pictures.heic_that_lies(),
+    "png with 5 MB of text in a few bytes": lambda: pictures.text_bomb(),
 }
 NOT_WHOLE = {
-    "half a png": pictures.png()[: len(pictures.png()) // 2],
-    "png without its end": pictures.png()[:-12],
-    "jpeg without its end": pictures.jpeg()[:-2],
-    "jpeg and zip": pictures.jpeg() + pictures.zipped(),
-    "jpeg and script": pictures.jpeg() + SCRIPT,
-    "jpeg, zeros and script": pictures.jpeg() + bytes(100) + SCRIPT,
-    "two jpegs and script": pictures.jpeg() + pictures.jpeg() + SCRIPT,
-    "png and zip": pictures.png() + pictures.zipped(),
-    "png and script": pictures.png() + SCRIPT,
-    "webp and script": pictures.webp() + SCRIPT,
-    "heic and zip": pictures.heic() + pictures.zipped(),
-    "heic and one byte": pictures.heic() + b"\0",
-    "jpeg of 40 scans": pictures.jpeg_of_scans(40),
-    "jpeg of 20,000 comments": pictures.jpeg_with(b"\xff\xfe\x00\x02" * 20_000),
-    "png of 20,000 chunks": pictures.png_with(pictures.chunk(b"teXt", b"") * 20_000),
+    "half a png": lambda: pictures.png()[: len(pictures.png()) // 2],
+    "png without its end": lambda: pictures.png()[:-12],
+    "jpeg without its end": lambda: pictures.jpeg()[:-2],
+    "jpeg and zip": lambda: pictures.jpeg() + pictures.zipped(),
+    "jpeg and script": lambda: pictures.jpeg() + SCRIPT,
+    "jpeg, zeros and script": lambda: pictures.jpeg() + bytes(100) + SCRIPT,
+    "two jpegs and script": lambda: pictures.jpeg() + pictures.jpeg() + SCRIPT,
+    "png and zip": lambda: pictures.png() + pictures.zipped(),
+    "png and script": lambda: pictures.png() + SCRIPT,
+    "webp and script": lambda: pictures.webp() + SCRIPT,
+    "heic and zip": lambda: pictures.heic() + pictures.zipped(),
+    "heic and one byte": lambda: pictures.heic() + b"\0",
+    "jpeg of 40 scans": lambda: pictures.jpeg_of_scans(40),
+    "jpeg of 20,000 comments": lambda: pictures.jpeg_with(b"\xff\xfe\x00\x02" * 20_000),
+    "png of 20,000 chunks": lambda: pictures.png_with(pictures.chunk(b"teXt", b"") * 20_000),
 }
-MOVING = {"png": pictures.several("PNG"), "webp": pictures.several("WEBP")}
+MOVING = {"png": lambda: pictures.several("PNG"), "webp": lambda: pictures.several("WEBP")}
 TOO_LARGE = {
-    "png of 12,000 x 12,000": pictures.png_of(12_000, 12_000),
-    "png of 50 megapixels and a line": pictures.png_of(10_000, 5_001),
-    "png of 2^31 x 2^31": pictures.png_of(2**31 - 1, 2**31 - 1),
-    "jpeg of 65,000 x 65,000": pictures.jpeg_of(65_000, 65_000),
-    "webp of 16,383 x 16,383": pictures.webp_of_the_largest(),
+    "png of 12,000 x 12,000": lambda: pictures.png_of(12_000, 12_000),
+    "png of 50 megapixels and a line": lambda: pictures.png_of(10_000, 5_001),
+    "png of 2^31 x 2^31": lambda: pictures.png_of(2**31 - 1, 2**31 - 1),
+    "jpeg of 65,000 x 65,000": lambda: pictures.jpeg_of(65_000, 65_000),
+    "webp of 16,383 x 16,383": lambda: pictures.webp_of_the_largest(),
 }
 BAD = [
-    pytest.param(content, problem, id=kind)
+    pytest.param(make, problem, id=kind)
     for problem, files in {
         "not an image, or damaged": NO_PICTURE,
         "incomplete, or with data after the image": NOT_WHOLE,
         "animated": MOVING,
         "too many pixels": TOO_LARGE,
     }.items()
-    for kind, content in files.items()
+    for kind, make in files.items()
 ]
 
 
 @pytest.mark.filterwarnings("error")  # or production's log would have it
-@pytest.mark.parametrize(("content", "problem"), BAD)
-def test_what_is_no_whole_single_picture_is_refused_and_nothing_kept(
-    phone, storage, content, problem
-):
-    assert assert_refused(upload(phone, content), 400, "ERR_4017") == {"problem": problem}
+@pytest.mark.parametrize(("make", "problem"), BAD)
+def test_what_is_no_whole_single_picture_is_refused_and_nothing_kept(phone, storage, make, problem):
+    assert assert_refused(upload(phone, make()), 400, "ERR_4017") == {"problem": problem}
 
     assert storage.names() == []
     assert not Upload.objects.exists()
