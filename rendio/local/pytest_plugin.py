@@ -37,11 +37,10 @@ _own_database: tuple[DataDir, PostgreSQL] | None = None
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Three processes on two cores: a quarter of the time a test waits for another process."""
+    """Two processes for each core: half of the time a test waits, for a process or a deadline."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
-    cores = os.cpu_count() or 1
-    return cores + (cores + 1) // 2
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
