@@ -21,6 +21,7 @@ from rendio.common.web import ratelimit
 from tests.helpers import fork_server, recorded_sign_in
 from tests.helpers.concurrency import waiting_for_locks
 from tests.helpers.database import url_of_database
+from tests.helpers.phone import Phone
 from tests.helpers.wait import PATIENCE_SECONDS
 
 
@@ -187,9 +188,17 @@ def new_signed_in(sandbox):
 
 
 @pytest.fixture
-def committed_guest(committed, installation):
+def committed_guest(committed, installation, sandbox):
     """Signed in for all the world to see."""
-    return installation.signed_in()
+    phone = Phone()
+    phone.device_id = installation.device_id
+    phone.device_token = installation.device_token
+    phone.installation_secret = installation.installation_secret
+    phone.sign_in_without_apple()
+    sandbox.mark_device(phone.device_token)
+    installation.answer = {"user_id": str(phone.user_id), "session": phone.session}
+    installation.session = phone.session
+    return installation
 
 
 @pytest.fixture
