@@ -163,7 +163,7 @@ def test_saving_unchanged_changes_nothing(edit):
         list(ProviderRoute.objects.order_by("id").values()),
     )
 
-    for model in GenerationModel.objects.all():
+    for model in GenerationModel.objects.order_by("kind").distinct("kind"):
         assert edit("generation_generationmodel", model.id).status_code == 302
 
     after = (

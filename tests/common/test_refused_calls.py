@@ -144,7 +144,7 @@ def test_every_route_answers_on_the_same_connection(running):
     line = client.connection.sock
     assert line
     for address in addresses:
-        for _ in range(3):
+        for _ in range(2):
             status = client.send("POST", address, body, {"Content-Type": "application/json"})
             assert 200 <= status < 500, address
         assert client.connection.sock is line, address

@@ -1,4 +1,4 @@
-"""Cost of queries among fifty thousand finished rows: the due queries and pages of a history read
+"""Cost of queries among ten thousand finished rows: the due queries and pages of a history read
 tens of rows."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from generation.lifecycle import poll
 from generation.models import IN_FLIGHT, Job, JobStatus, ProviderRequest, Stage, WebhookDelivery
 from tests.helpers.job_driver import create_job
 
-STORED, DUE, TENS = 50_000, 10, 60
+STORED, DUE, TENS = 10_000, 10, 60
 
 COPY_JOBS = """
 INSERT INTO generation_job ({columns})
@@ -94,7 +94,7 @@ def _rows(node: dict) -> int:
     return int(own + lost) + sum(map(_rows, node.get("Plans", [])))
 
 
-def test_sweeps_look_at_tens_of_fifty_thousand_rows(many_finished_rows):
+def test_sweeps_look_at_tens_of_ten_thousand_rows(many_finished_rows):
     now = timezone.now() + timedelta(seconds=2)
     user_id = many_finished_rows.user_id
 

@@ -127,7 +127,7 @@ def test_a_flood_of_videos_does_not_slow_images(customer, instant_provider, life
         assert_completed(job)
         return took
 
-    empty = [seconds_of_an_image(life) for _ in range(5)]
+    empty = [seconds_of_an_image(life) for _ in range(3)]
     video = create_job(customer)
     columns = [field.column for field in Job._meta.local_concrete_fields]
     with connection.cursor() as cursor:
@@ -141,7 +141,7 @@ def test_a_flood_of_videos_does_not_slow_images(customer, instant_provider, life
             [WAITING_VIDEOS - 1, video.id],
         )
 
-    flooded = [seconds_of_an_image(life) for _ in range(20)]
+    flooded = [seconds_of_an_image(life) for _ in range(5)]
 
     waiting = Job.objects.filter(queue="low", stage=Stage.SUBMIT)
     assert waiting.count() == WAITING_VIDEOS
