@@ -11,10 +11,12 @@ from accounts import services
 from rendio.local.data_dir import DataDir
 from rendio.local.servers import Valkey
 from rendio.local.stack import Stack
+from tests.helpers.budget import large
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
 from tests.helpers.wait import wait_for
 
-pytestmark = pytest.mark.usefixtures("committed", "sandbox")
+# test_revocations.py has the same for two in this process.
+pytestmark = [pytest.mark.usefixtures("committed", "sandbox"), large]
 
 # Each server has two processes of its own: so many answers in a row come from both.
 IN_A_ROW = 8

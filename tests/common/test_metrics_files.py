@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.helpers import fork_server
+from tests.helpers.budget import large
 
 # A web process in short: counts a call, tells /metrics, counts on.
 PROCESS = """
@@ -121,6 +122,7 @@ def test_missing_metrics_folder_loses_metrics_and_no_request(process, tmp_path):
     assert "rendio_database_up" in told
 
 
+@large
 def test_server_starts_without_a_metrics_folder():
     before = """
 import tempfile

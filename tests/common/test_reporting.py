@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import fork_server
+from tests.helpers.budget import large
 from tests.helpers.job_driver import StubServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,7 @@ def sent_to(sink, path) -> list[bytes]:
     return found
 
 
+@large
 def test_sentry_is_not_loaded_unless_configured(sink):
     # No fork: it would have the library of the process that it is forked from.
     done = subprocess.run(  # noqa: S603

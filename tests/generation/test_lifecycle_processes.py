@@ -172,22 +172,22 @@ def sent_to(provider) -> list[str]:
     return [asked["body"]["prompt"].rpartition(" ")[2] for asked in submissions(provider)]
 
 
-def test_everything_in_redis_lost_while_twenty_jobs_run(running, provider):
+def test_everything_in_redis_lost_while_eight_jobs_run(running, provider):
     provider.provider(queue_seconds=1, run_seconds=1.5)
     phone = running.phone(credits=200)
     before = phone.balance()
-    jobs = phone.order(10)
+    jobs = phone.order(4)
     broker = redis.Redis.from_url(django_settings.REDIS_URL)
 
     broker.flushall()
-    jobs += phone.order(10)
-    wait_for(lambda: len(provider.jobs()) >= 10)
+    jobs += phone.order(4)
+    wait_for(lambda: len(provider.jobs()) >= 4)
     broker.flushall()
 
     for job in ended(*jobs).values():
         assert_completed(job)
-    assert len(submissions(provider)) == len(provider.jobs()) == 20
-    assert phone.balance() == before - 20 * 4
+    assert len(submissions(provider)) == len(provider.jobs()) == 8
+    assert phone.balance() == before - 8 * 4
     call_command("prove_ledger")
 
 
@@ -236,6 +236,7 @@ def test_the_worker_killed_while_the_provider_holds_the_submission(running, prov
     assert len(submissions(provider)) == 1
 
 
+@large
 def test_web_and_worker_tell_what_all_of_their_processes_counted(running, provider):
     worker = f"http://127.0.0.1:{shared_stack.STANDARD['WORKER_METRICS_PORT']}/metrics"
     task = 'rendio_task_seconds_count{state="SUCCESS",task="generation.submit_due"}'
@@ -259,6 +260,7 @@ def test_web_and_worker_tell_what_all_of_their_processes_counted(running, provid
     assert counted(f"{running.url}/metrics", told) >= 10
 
 
+@large
 def test_a_worker_that_ends_or_dies_is_missed(running):
     def status() -> tuple[int, list[str]]:
         answer = requests.get(f"{running.url}/statusz", timeout=30)

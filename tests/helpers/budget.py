@@ -16,7 +16,8 @@ is_thorough = False
 
 # Tries more examples in a thorough run.
 budgeted = pytest.mark.budgeted
-# Costs more than two seconds. A smaller test checks the same promise of money or security.
+# Costs more than 0.7 s by processes, servers or waits of its own, or is one more row of a table of
+# whole lives of jobs. A smaller test checks the same promise of money or security.
 large = pytest.mark.large
 
 

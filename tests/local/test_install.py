@@ -18,6 +18,7 @@ import pytest
 
 from rendio.local import install
 from rendio.local.data_dir import PROJECT
+from tests.helpers.budget import large
 
 ANY_PLATFORM = "py3-none-any"
 OTHER_PLATFORM = "py3-none-win_arm64"
@@ -95,6 +96,7 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
+@large
 def test_uv_installs_from_where_pip_is_configured_to(machine):
     uv_lock = machine.offer_uv(ANY_PLATFORM)
     lock = machine.offer("tiny", "1.0", ANY_PLATFORM, {"tiny.py": b""})
@@ -106,6 +108,7 @@ def test_uv_installs_from_where_pip_is_configured_to(machine):
     assert machine.installer_of("tiny", "1.0") == "uv"
 
 
+@large
 def test_pip_installs_where_uv_has_no_wheel_for_the_platform(machine):
     uv_lock = machine.offer_uv(OTHER_PLATFORM)
     lock = machine.offer("tiny", "1.0", ANY_PLATFORM, {"tiny.py": b""})
@@ -117,6 +120,7 @@ def test_pip_installs_where_uv_has_no_wheel_for_the_platform(machine):
     assert machine.installer_of("tiny", "1.0") == "pip"
 
 
+@large
 @pytest.mark.parametrize("program", [b"#!/bin/sh\nexit 2\n", b"of another platform"])
 def test_pip_installs_where_uv_fails(machine, program):
     uv_lock = machine.offer("uv", "1", ANY_PLATFORM, {"uv-1.data/scripts/uv": program})

@@ -188,6 +188,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     assert names_in(data_dir) == set()
 
 
+@large
 def test_given_servers_are_used_and_none_is_embedded(supervisor):
     nowhere = "127.0.0.1:1"
     supervisor = Supervisor(

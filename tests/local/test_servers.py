@@ -21,6 +21,7 @@ from rendio.local import servers as servers_module
 from rendio.local.child_process import ChildProcess
 from rendio.local.data_dir import PROJECT, DataDir, DataDirInUse
 from rendio.local.servers import PostgreSQL, ServerFailed, Valkey
+from tests.helpers.budget import large
 from tests.helpers.wait import wait_for
 from tests.local.conftest import alive, fresh_environment, groups_of
 
@@ -127,6 +128,7 @@ def test_killed_servers_start_again_with_what_was_committed(home_with_cluster):
         assert remembered(database, valkey) == (["committed"], "committed")
 
 
+@large
 def test_two_homes_do_not_meet(tmp_path):
     first, second = DataDir(tmp_path / "first"), DataDir(tmp_path / "second")
     first.acquire()
@@ -159,6 +161,7 @@ def test_they_listen_on_loopback_only(home_with_cluster):
         }
 
 
+@large
 def test_below_a_closed_folder_all_works_and_the_folder_stays_closed(tmp_path, monkeypatch):
     """As in a clone that only root may enter: as root, PostgreSQL runs as somebody else."""
     closed = tmp_path / "closed"

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from rendio.local.servers import postgres_binary
+from tests.helpers.budget import large
 from tests.helpers.phone import Phone
 
 pytestmark = pytest.mark.usefixtures("committed")
@@ -29,6 +30,7 @@ def databases() -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
+@large
 def test_a_backup_is_restored_and_its_ledger_proved(sandbox, tmp_path):
     Phone().sign_in()
     before = databases()

@@ -76,7 +76,8 @@ def assert_job_is_done(phone: WebPhone) -> None:
     assert job.created_at <= job.completed_at <= timezone.now()
 
 
-@pytest.mark.parametrize("name", ["worker", pytest.param("beat", marks=large)])
+@large
+@pytest.mark.parametrize("name", ["worker", "beat"])
 def test_a_job_is_done_where_one_clock_is_an_hour_off(running, sandbox, name):
     """The clock of beat is also set back while nothing but beat brings the job on: without
     webhooks, nothing else says "look"."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.helpers.budget import large
 from tests.test_production import SOUND
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,7 @@ def test_no_image_runs_as_root():
     assert all("\nUSER rendio\n" in stage for stage in started)
 
 
+@large
 def test_the_images_static_files_can_be_gathered_without_a_secret(tmp_path):
     """The line of the Dockerfile, with the settings of production."""
     line = re.search(

@@ -154,6 +154,7 @@ def test_postgresql_restarts_and_no_call_fails_after_it(service, phone):
         assert statuses(profiles(service, phone)) == {200}
 
 
+@large
 def test_valkey_hangs_and_only_what_must_be_counted_is_refused(service, phone):
     with hanging(service.valkey):
         answers = profiles(service, phone)

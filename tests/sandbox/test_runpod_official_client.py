@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.budget import large
+
 PYTHON = Path(sys.prefix) / "runpod" / "bin" / "python"
 pytestmark = pytest.mark.skipif(
     not (PYTHON.parents[1] / "made").exists(),
@@ -78,6 +80,7 @@ def story(sandbox, tmp_path):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@large
 def test_runpods_client_walks_through_everything(sandbox, story):
     for output in (story["output"], story["sync"]):
         (url,) = output["files"]
