@@ -83,7 +83,7 @@ def in_turn():
             yield pytest.param(provider, outcome, marks=marks)
 
 
-@pytest.mark.parametrize(("provider", "outcome"), in_turn())
+@pytest.mark.parametrize(("provider", "outcome"), list(in_turn()))
 def test_each_outcome_ends_with_one_submission_and_few_looks(
     phone, sandbox, life, provider, outcome
 ):
