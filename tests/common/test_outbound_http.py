@@ -334,6 +334,25 @@ def test_each_redirect_target_is_checked(stub_server, location, why):
     assert len(stub_server.asked) == 1
 
 
+def test_a_key_for_a_file_stays_at_its_origin(stub_server, answering):
+    elsewhere = answering(OK, b"Content-Length: 4\r\n\r\nfilm")
+    stub_server.say(302, b"", Location="/moved").say(302, b"", Location=f"{elsewhere.url}/film")
+
+    http.download(
+        f"{stub_server.url}/film.mp4",
+        io.BytesIO(),
+        allowed_hosts=["127.0.0.1"],
+        max_bytes=1000,
+        headers={"Authorization": "Bearer key"},
+    )
+
+    assert [headers.get("Authorization") for _, _, headers in stub_server.asked] == [
+        "Bearer key"
+    ] * 2
+    [head] = elsewhere.heads
+    assert b"authorization" not in head.lower()
+
+
 def test_redirect_loop_is_refused(stub_server):
     stub_server.otherwise = (301, {"Location": "/again"}, b"")
 

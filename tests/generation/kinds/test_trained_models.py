@@ -6,14 +6,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
+from credits import services as credit_services
 from credits.ledger_check import find_discrepancies
+from credits.models import Wallet
 from generation.models import Job, TrainedModel
 from tests.generation.kinds.test_images import download, input_of
+from tests.helpers.concurrency import at_once, waiting_for_locks
 from tests.helpers.job_driver import assert_completed, assert_refunded, submissions
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.trained_weights import trained_model
+from tests.helpers.wait import wait_for
 
 FLUX_DEV, FLUX_2 = (f"00000000-0000-4000-8000-0000000000{number}" for number in ("1b", "11"))
 NOT_FOUND, INVALID = (404, "ERR_4007"), (400, "ERR_4008")
@@ -126,6 +131,33 @@ def test_a_model_that_is_deleted_before_the_submission_costs_nothing(
     assert_refunded(job, code="ERR_5002")
     assert (customer.balance(), submissions(instant_provider)) == (before, [])
     assert find_discrepancies() == []
+
+
+def test_a_model_that_is_deleted_while_it_is_ordered_is_not_found(guest):
+    """The order has read the model, and waits for the wallet that the deletion has locked."""
+    trained, before = trained_model(guest.user_id), guest.balance()
+
+    def delete():
+        with transaction.atomic():
+            credit_services.lock_wallet(user_id=guest.user_id)
+            wait_for(lambda: waiting_for_locks("credits_wallet"))
+            TrainedModel.objects.filter(id=trained.id).update(deleted_at=timezone.now())
+
+    def order():
+        wait_for(lambda: not _is_free(guest))
+        return asked(guest, "generate/image", trained.id)
+
+    _, answer = at_once(delete, order)
+
+    assert_refused(answer, *NOT_FOUND)
+    assert guest.balance() == before
+
+
+def _is_free(guest):
+    with transaction.atomic():
+        return (
+            Wallet.objects.select_for_update(skip_locked=True).filter(user=guest.user_id).exists()
+        )
 
 
 def test_a_failed_image_is_ordered_again_with_the_same_model(customer, instant_provider, life):

@@ -15,8 +15,13 @@ def _short(settings, no_long_wait, short_deadlines):
     settings.MAX_WEIGHTS_BYTES = 3_000_000
 
 
-@pytest.mark.parametrize("provider", ["fal", "replicate"])
-@pytest.mark.parametrize(("outcome", "code"), FAULTS.items())
+TABLE = [
+    *((provider, *fault) for provider in ("fal", "replicate") for fault in FAULTS.items()),
+    ("replicate", "weights_missing", "ERR_5002"),
+]
+
+
+@pytest.mark.parametrize(("provider", "outcome", "code"), TABLE)
 def test_every_training_ends_and_its_money_is_right(
     customer, instant_trainers, life, provider, outcome, code
 ):
