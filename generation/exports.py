@@ -33,6 +33,7 @@ def export_jobs(user_id: UUID) -> Iterator[dict[str, Any]]:
             "prompt": job.prompt,
             "upload_id": job.upload_id,
             "second_upload_id": job.second_upload_id,
+            "trained_model_id": job.trained_model_id,
             "settings": job.settings,
             "credits_used": job.credits,
             "refunded": job.credits_refunded > 0,

@@ -41,6 +41,9 @@ class ProvenanceAnswer(serializers.Serializer):
         help_text=f"The provider's id of the model. {_UNTIL_DELIVERED} Also null if the provider's "
         "route no longer exists.",
     )
+    trained_model_id = serializers.UUIDField(
+        required=False, help_text="The trained model of the user that was used, if any."
+    )
     created_at = serializers.DateTimeField()
     completed_at = serializers.DateTimeField(allow_null=True)
 
@@ -56,6 +59,7 @@ def provenance_answer(job: Job) -> dict[str, Any]:
         "digital_source_type": job.source_type,
         "model_name": model.name if model else None,
         **({"kind": model.kind} if model else {}),
+        **({"trained_model_id": job.trained_model_id} if job.trained_model_id else {}),
         "provider": request.provider if request else None,
         "provider_model": route.provider_model_id if route else None,
         "created_at": iso(job.created_at),

@@ -41,6 +41,9 @@ class ModelAnswer(serializers.Serializer):
         required=False,
         help_text="For `variable` models, by setting and value.",
     )
+    uses_trained_models = serializers.BooleanField(
+        required=False, help_text="True if an order may name one as `trained_model_id`."
+    )
 
 
 def model_answer(model: ModelSpec) -> dict[str, Any]:
@@ -65,6 +68,8 @@ def model_answer(model: ModelSpec) -> dict[str, Any]:
         answer["optional_settings"] = {
             name: rule for name, rule in model.settings.items() if not is_choice(rule)
         }
+    if any(route.training.get("base_families") for route in model.routes):
+        answer["uses_trained_models"] = True
     if model.multipliers:
         answer["multipliers"] = {
             name: {value: float(factor) for value, factor in factors.items()}

@@ -56,6 +56,7 @@ def test_an_image_shows_what_was_trained(customer, instant_provider, life):
     assert (sent["prompt"], job.prompt) == ("zqcup, a photo of a cup", "a photo of a cup")
     [lora] = sent["loras"]
     assert (sorted(lora), lora["scale"]) == (["path", "scale"], 1)
+    assert customer.get(f"provenance/{job.id}").json()["trained_model_id"] == str(trained.id)
     red, green, blue = corner(customer, job)
     assert green > 180 > max(red, blue) + 120
 
@@ -78,6 +79,14 @@ def test_without_a_trained_model_the_same_model_makes_an_image(customer, instant
 
     assert_completed(job)
     assert "loras" not in input_of(instant_provider)
+    assert "trained_model_id" not in customer.get(f"provenance/{job.id}").json()
+
+
+def test_models_say_whether_they_use_trained_models(customer):
+    models = customer.get("get-models").json()["models"]
+
+    users = [model["id"] for model in models if "uses_trained_models" in model]
+    assert users == [FLUX_DEV]
 
 
 @pytest.mark.parametrize("path", PATHS)
