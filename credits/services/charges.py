@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import datetime
 from uuid import UUID
+
+from django.db.models import F
 
 from credits.errors import InsufficientCredits, LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Wallet
 from credits.services import superseded
-from credits.services.entries import append_entry, debit, expire, restore_expiry
+from credits.services.entries import debit, expire, ledger_errors
 from credits.services.wallets import check_can_spend, lock_wallet
+from rendio.common.db import prepared_cursor
+from rendio.common.ids import uuid7
 from rendio.common.observability import metrics
 
 
@@ -64,57 +69,38 @@ def refund(
     once (credits.services.superseded). Raises ValueError for a fee above the price.
     """
     wallet = lock_wallet(user_id=user_id, through_merge=True)
-    if entry := LedgerEntry.objects.filter(job_id=job_id, kind=Kind.REFUND).first():
-        return entry
-    charged = LedgerEntry.objects.filter(job_id=job_id, kind=Kind.CHARGE).first()
-    if charged is None:
+    entry_id = uuid7()
+    parameters = [entry_id, wallet.id, job_id, fee, reason, acting_user_id, now]
+    with ledger_errors():
+        [entry] = LedgerEntry.objects.raw(_REFUND, parameters)
+    if entry.id is None:
         raise LedgerBroken(f"no charge for job {job_id}")
-    parts = refundable_parts(charged, fee=fee)
-    repaid = owed = min(wallet.debt, sum(part for lot, part in parts if lot.superseded_at is None))
-    changed: list[tuple[UUID, int]] = []
-    # Lots that were clawed back repay first: the debt may be for their own credits.
-    for lot, part in sorted(parts, key=lambda item: (not item[0].debt_from_clawback, item[0].id)):
-        paid = min(owed, part) if lot.superseded_at is None else 0
-        owed -= paid
-        if back := part - paid:
-            lot.remaining += back
-            restore_expiry(lot, away_since=charged.created_at, now=now)
-            lot.save(update_fields=["remaining", "expires_at"])
-            changed.append((lot.id, back))
-    entry = append_entry(
-        wallet,
-        kind=Kind.REFUND,
-        change=-charged.change - fee - repaid,
-        debt_change=-repaid,
-        lots=changed,
-        reason=reason,
-        now=now,
-        job_id=job_id,
-        acting_user_id=acting_user_id,
-    )
-    if cancelled:
-        for lot, part in parts:
-            if lot.superseded_at and part:
-                expire(wallet, lot, amount=part, reason=superseded.expiry_reason(lot), now=now)
-    superseded.expire_excess(wallet, now=now)
+    if entry.id != entry_id:
+        return entry
+    metrics.count_credits(Kind.REFUND, entry.change)
+    if vars(entry)["has_superseded"]:
+        wallet.refresh_from_db()
+        if cancelled:
+            _expire_superseded(wallet, entry, now=now)
+        superseded.expire_excess(wallet, now=now)
     return entry
 
 
-def refundable_parts(charged: LedgerEntry, *, fee: int) -> list[tuple[Lot, int]]:
-    """Return (lot, amount to refund) in the order in which lots are spent. The first lots bear the
-    fee, as if only the fee had been charged.
-    """
-    if not 0 <= fee <= -charged.change:
-        raise ValueError(f"a fee of {fee} credits for a price of {-charged.change}")
-    taken = {UUID(lot_id): -change for lot_id, change in charged.lots}
-    never = datetime.max.replace(tzinfo=UTC)
-    lots = Lot.objects.filter(id__in=taken)
-    parts = []
-    for lot in sorted(lots, key=lambda lot: (lot.expires_at or never, lot.id)):
-        kept = min(fee, taken[lot.id])
-        fee -= kept
-        parts.append((lot, taken[lot.id] - kept))
-    return parts
+_REFUND = """
+SELECT (refund.entry).*, refund.has_superseded
+FROM credits_refund(%s, %s, %s, %s, %s, %s, %s) refund
+"""
+
+
+def _expire_superseded(wallet: Wallet, refunded: LedgerEntry, *, now: datetime) -> None:
+    """Expire what a cancelled job has returned to superseded lots."""
+    returned = {UUID(lot_id): part for lot_id, part in refunded.lots}
+    for lot in (
+        Lot.objects.filter(id__in=returned)
+        .exclude(superseded_at=None)
+        .order_by(F("expires_at").asc(nulls_last=True), "id")
+    ):
+        expire(wallet, lot, amount=returned[lot.id], reason=superseded.expiry_reason(lot), now=now)
 
 
 def debt_repaid_from(lot: Lot, *, wallet: Wallet) -> int:
@@ -123,7 +109,17 @@ def debt_repaid_from(lot: Lot, *, wallet: Wallet) -> int:
     for entry in wallet.entries.filter(kind=Kind.REFUND, debt_change__lt=0):
         charged = LedgerEntry.objects.get(job_id=entry.job_id, kind=Kind.CHARGE)
         fee = -charged.change - entry.change + entry.debt_change
-        due = {part.id: amount for part, amount in refundable_parts(charged, fee=fee)}
+        due = _refundable_parts(charged, fee=fee)
         returned = {UUID(lot_id): change for lot_id, change in entry.lots}
         repaid += due.get(lot.id, 0) - returned.get(lot.id, 0)
     return repaid
+
+
+def _refundable_parts(charged: LedgerEntry, *, fee: int) -> dict[UUID, int]:
+    """Lot ids, and the credits that a refund of the charge gives back to each, less the fee."""
+    with prepared_cursor() as cursor:
+        cursor.execute(
+            "SELECT lot_id, part FROM credits_refundable_parts(%s, %s)",
+            [json.dumps(charged.lots), fee],
+        )
+        return dict(cursor.fetchall())

@@ -142,12 +142,16 @@ def restore_expiry(lot: Lot, *, away_since: datetime, now: datetime) -> None:
 
 @contextmanager
 def ledger_errors() -> Iterator[None]:
-    """Raise LedgerBroken for the error of `credits_debit` (credits/sql)."""
+    """Raise LedgerBroken and ValueError for the errors of `credits_debit` and `credits_refund`
+    (credits/sql)."""
     try:
         yield
     except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", None) == "RD001":
-            raise LedgerBroken(str(error)) from error
+        match getattr(error.__cause__, "sqlstate", None):
+            case "RD001":
+                raise LedgerBroken(str(error)) from error
+            case "RD002":
+                raise ValueError(str(error)) from error
         raise
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from credits.errors import AccountSuspended
 from credits.models import Wallet, WalletState
-from rendio.common.db import CompiledQuery, Statement, prepared_cursor
+from rendio.common.db import CompiledQuery, Statement, begin_with, prepared_cursor
 from rendio.common.errors import NotFound, Unauthorized
 
 
@@ -45,9 +45,10 @@ def lock_wallet(*, user_id: UUID, through_merge: bool = False) -> Wallet:
     """Lock the user's wallet until the transaction ends. Raises NotFound.
 
     `through_merge`, for incoming credits: a merged guest's wallet resolves to the account's, also
-    if the merge has just committed while we waited for the lock.
+    if the merge has just committed while we waited for the lock. As the first of a transaction, it
+    is one round trip with BEGIN.
     """
-    wallet = _require(_locked_wallet.first(user_id))
+    [wallet] = begin_with(wallet_lock(user_id))
     return lock_merge_target(wallet) if through_merge else wallet
 
 

@@ -42,7 +42,9 @@ def try_next_or_fail(
     first.
     """
     error: settle.ProviderError = {"error_type": error_type, "detail": detail, "cost_usd": cost_usd}
-    if _try_next_route(job, reason, now=now, error=error):
+    # A submission may have finished meanwhile only where a route was tried before.
+    may_continue = job.tried_routes or _allows_next_route(job, reason)
+    if may_continue and _try_next_route(job, reason, now=now, error=error):
         return True
     return settle.fail(job, reason, now=now, raw=raw, **error)
 
@@ -53,12 +55,15 @@ def _try_next_route(
     with transaction.atomic(durable=True):
         job = settle.lock_if_claimed(claimed)
         request = ProviderRequest.objects.filter(job_id=claimed.id).order_by("-id").first()
-        if job is None or request is None or not _is_still_wanted(job):
+        if job is None or request is None:
+            return False
+        submissions = settle.unended_submissions(job)
+        if job.is_terminal or job.deleted_at or settle.is_cancel_requested(job, submissions):
             return False
         finished = _finished_meanwhile(job)
         if not finished and not _has_next_route(job, request, reason, now=now):
             return False
-        settle.close_submission(job, reason, now=now, **error)
+        settle.close_submission(job, reason, submissions=submissions, now=now, **error)
         tried_routes = [*job.tried_routes, str(request.route_id)]
         # Computed before the change of stage, so that the progress bar does not fall.
         progress = queries.progress(job, now=now)
@@ -71,10 +76,6 @@ def _try_next_route(
     return True
 
 
-def _is_still_wanted(job: Job) -> bool:
-    return not (job.is_terminal or job.deleted_at or settle.is_cancel_requested(job))
-
-
 def _finished_meanwhile(job: Job) -> ProviderRequest | None:
     """An earlier submission of unknown outcome whose webhook has reported an end since."""
     unknown = ProviderRequest.objects.filter(job=job, state=RequestState.UNKNOWN)
@@ -84,16 +85,20 @@ def _finished_meanwhile(job: Job) -> ProviderRequest | None:
 def _has_next_route(
     job: Job, request: ProviderRequest, reason: FailureReason, *, now: datetime
 ) -> bool:
-    """Whether the failure allows another route, and one is available.
+    """Whether the failure allows another route, and one is available."""
+    return _allows_next_route(job, reason) and routing.has_other_route(
+        job, exclude=request.route_id, now=now
+    )
+
+
+def _allows_next_route(job: Job, reason: FailureReason) -> bool:
+    """A provider's error does, and a submission without an answer.
 
     A cancellation at the provider does not: the person who cancelled there, perhaps our staff, does
     not want the job elsewhere. An unusable result does not either: the provider charges for it.
     """
-    is_provider_error = reason == FailureReason.PROVIDER_ERROR
     is_unanswered = reason == FailureReason.TIMEOUT and job.stage == Stage.SENT
-    return (is_provider_error or is_unanswered) and routing.has_other_route(
-        job, exclude=request.route_id, now=now
-    )
+    return is_unanswered or reason == FailureReason.PROVIDER_ERROR
 
 
 def _reopen(request: ProviderRequest) -> None:

@@ -111,7 +111,7 @@ def complete(
             return False
         late = job.is_terminal
         outcome = SubmissionOutcome.LATE if late else SubmissionOutcome.DELIVERED
-        _open_submissions(job).update(
+        unended_submissions(job).update(
             state=RequestState.FINISHED,
             ended_at=now,
             raw_result="",
@@ -182,7 +182,7 @@ def convert_next(
         if job is None or not attempts.keep_files(attempt):
             return False
         if cost_usd is not None:
-            _open_submissions(job).update(cost_usd=cost_usd)
+            unended_submissions(job).update(cost_usd=cost_usd)
         transitions.to_convert(job, now=now, original_name=original_name)
     return True
 
@@ -233,16 +233,23 @@ def fail(
         job = lock_if_claimed(claimed)
         if job is None:
             return False
-        cancel_requested = is_cancel_requested(job)
+        submissions = unended_submissions(job)
+        cancel_requested = is_cancel_requested(job, submissions)
         if reason == FailureReason.CANCELLED and not cancel_requested:
             reason = FailureReason.CANCELLED_BY_PROVIDER
         if _was_made(job, reason) and not job.deleted_at:
             # The first answer says most: providers delete their results.
-            _open_submissions(job).filter(raw_result="").update(raw_result=raw)
+            submissions.filter(raw_result="").update(raw_result=raw)
             why = ": ".join(filter(None, [reason.value, error_type, detail]))
             dead_letters.record(DeadKind.RESULT, str(job.id), why, now=now)
         loss = close_submission(
-            job, reason, now=now, error_type=error_type, detail=detail, cost_usd=cost_usd
+            job,
+            reason,
+            submissions=submissions,
+            now=now,
+            error_type=error_type,
+            detail=detail,
+            cost_usd=cost_usd,
         )
         if not job.is_terminal:
             _refund_and_close(
@@ -270,7 +277,7 @@ def refund_missing_result(claimed: Job, *, now: datetime, due_at: datetime) -> b
         job = lock_if_claimed(claimed)
         if job is None:
             return False
-        cancelled = is_cancel_requested(job)
+        cancelled = is_cancel_requested(job, unended_submissions(job))
         _refund_and_close(
             job, FailureReason.CANCELLED if cancelled else FailureReason.TIMEOUT, now=now
         )
@@ -288,10 +295,11 @@ def cancel_missing_result(job_id: UUID, *, user_id: UUID, now: datetime) -> bool
     with transaction.atomic(durable=True):
         credit_services.lock_wallet(user_id=user_id, through_merge=True)
         job = Job.objects.select_for_update(of=("self",)).get(id=job_id)
-        is_missing = _open_submissions(job).exclude(fetch_failed_at=None).exists()
+        submissions = unended_submissions(job)
+        is_missing = any(one.fetch_failed_at for one in submissions)
         if job.stage != Stage.STORE or job.is_terminal or not is_missing:
             return False
-        close_submission(job, FailureReason.TIMEOUT, now=now)
+        close_submission(job, FailureReason.TIMEOUT, submissions=submissions, now=now)
         # The provider has finished: there is nothing to stop.
         ProviderRequest.objects.filter(job=job).update(cancel_due_at=None)
         _refund_and_close(job, FailureReason.CANCELLED, now=now)
@@ -317,8 +325,9 @@ def fail_manually(job: Job, *, now: datetime) -> None:
     """
     if job.is_terminal:
         raise InvalidState(problem=f"This job has ended: it is {job.status}.")
-    cancel_requested = is_cancel_requested(job)
-    close_submission(job, FailureReason.TIMEOUT, now=now)
+    submissions = unended_submissions(job)
+    cancel_requested = is_cancel_requested(job, submissions)
+    close_submission(job, FailureReason.TIMEOUT, submissions=submissions, now=now)
     _refund_and_close(
         job, FailureReason.CANCELLED if cancel_requested else FailureReason.TIMEOUT, now=now
     )
@@ -427,16 +436,19 @@ def close_submission(
     reason: FailureReason,
     *,
     now: datetime,
+    submissions: QuerySet[ProviderRequest] | None = None,
     error_type: str = "",
     detail: str = "",
     cost_usd: Decimal | None = None,
 ) -> Decimal | None:
     """Record that the job's open submission failed, and why. Joins the caller's transaction.
 
-    Returns the provider's charge if the user caused the failure, else None.
+    `submissions`: those of `unended_submissions`, if the caller has read them. Returns the
+    provider's charge if the user caused the failure, else None.
     """
-    live = _open_submissions(job)
-    request = live.first()
+    if submissions is None:
+        submissions = unended_submissions(job)
+    request = next(iter(submissions), None)
     began = bool(request and _may_have_started(job, request, now=now))
     # After a timeout the submission may still run and deliver. Nobody waits for the result any
     # more, so lifecycle.cancel asks the provider to stop.
@@ -444,8 +456,10 @@ def close_submission(
     outcome = outcome_for(reason, began=began)
     changes = cost_update(outcome, cost_usd)
     if timed_out:
-        live.filter(cancel_asked_at=None).exclude(provider_request_id="").update(cancel_due_at=now)
-    live.update(
+        submissions.filter(cancel_asked_at=None).exclude(provider_request_id="").update(
+            cancel_due_at=now
+        )
+    submissions.update(
         state=RequestState.UNKNOWN if timed_out else RequestState.FAILED,
         ended_at=now,
         error_type="timeout" if timed_out else error_type[:80],
@@ -467,13 +481,14 @@ def _may_have_started(job: Job, request: ProviderRequest, *, now: datetime) -> b
     return bool(unseen and now - unseen > route_timing.first_poll_delay(None))
 
 
-def _open_submissions(job: Job) -> QuerySet[ProviderRequest]:
-    return ProviderRequest.objects.filter(job=job, ended_at=None)
+def unended_submissions(job: Job) -> QuerySet[ProviderRequest]:
+    """The job's submissions that have not ended. Keeps what it has read."""
+    return ProviderRequest.objects.filter(job=job, ended_at=None).order_by("id")
 
 
-def is_cancel_requested(job: Job) -> bool:
-    """Whether the user requested a cancellation, even if the provider did not stop."""
-    return (
-        job.cancel_requested_at is not None
-        or _open_submissions(job).exclude(cancel_asked_at=None).exists()
-    )
+def is_cancel_requested(job: Job, submissions: QuerySet[ProviderRequest]) -> bool:
+    """Whether the user requested a cancellation, even if the provider did not stop.
+
+    `submissions`: those of `unended_submissions`.
+    """
+    return job.cancel_requested_at is not None or any(one.cancel_asked_at for one in submissions)

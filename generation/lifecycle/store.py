@@ -406,7 +406,8 @@ def _wait_for_missing_result(job: Job, *, now: datetime) -> None:
     failed_at = missing_results.record(job, now=now)
     refund_at = failed_at + timedelta(seconds=settings.JOB_STORE_PATIENCE_SECONDS)
     due_at = now + _delay_by_elapsed_time(job, now=now)
-    if settle.is_cancel_requested(Job.objects.get(id=job.id)):
+    current = Job.objects.get(id=job.id)
+    if settle.is_cancel_requested(current, settle.unended_submissions(current)):
         settle.cancel_missing_result(job.id, user_id=job.user_id, now=now)
     elif now >= refund_at:
         settle.refund_missing_result(job, now=now, due_at=due_at)

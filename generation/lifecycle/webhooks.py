@@ -6,8 +6,9 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -105,10 +106,11 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
     request = _find_submission(delivery)
     if request is None or not delivery.provider_request_id:
         return "unknown"
-    # The job before its request, as in all code: another order of locks would deadlock. Read the
+    # The job before its requests, as in all code: another order of locks would deadlock. Read the
     # request again under the lock: its deadline may have passed meanwhile.
     job = Job.objects.select_for_update(of=("self",)).get(id=request.job_id)
-    request.refresh_from_db()
+    requests = {one.id: one for one in ProviderRequest.objects.filter(job=job)}
+    request = requests.pop(request.id)
     if request.state in {RequestState.REFUSED, RequestState.DEFERRED}:
         return "was refused"
     if not request.provider_request_id:
@@ -116,14 +118,14 @@ def _process(delivery: WebhookDelivery, *, now: datetime) -> str:
             return "id taken"
     elif request.provider_request_id != delivery.provider_request_id:
         return "another id"
-    ProviderRequest.objects.filter(id=request.id).update(
-        webhook_received=True, webhook_delivery_id=delivery.id
-    )
-    if why_not := _ignored_reason(job, request):
+    changes: dict[str, Any] = {"webhook_received": True, "webhook_delivery_id": delivery.id}
+    why_not = _ignored_reason(job, request, others=requests.values())
+    if not why_not:
+        # The webhook proves that the provider has the submission.
+        changes |= {"state": RequestState.ACCEPTED, "ended_at": None}
+    ProviderRequest.objects.filter(id=request.id).update(**changes)
+    if why_not:
         return why_not
-    # The webhook proves that the provider has the submission.
-    request.state, request.ended_at = RequestState.ACCEPTED, None
-    request.save(update_fields=["state", "ended_at"])
     if job.stage == Stage.DONE:
         # The result arrives after the refund. The user gets the video, and the refund stands.
         transitions.reopen_to_store(job, now=now)
@@ -144,8 +146,13 @@ def _find_submission(delivery: WebhookDelivery) -> ProviderRequest | None:
     return requests.filter(provider_request_id=delivery.provider_request_id).first()
 
 
-def _ignored_reason(job: Job, request: ProviderRequest) -> str:
-    """Why the job does not need this submission's result, as a short text. Empty if it does."""
+def _ignored_reason(
+    job: Job, request: ProviderRequest, *, others: Iterable[ProviderRequest]
+) -> str:
+    """Why the job does not need this submission's result, as a short text. Empty if it does.
+
+    `others`: the job's other submissions.
+    """
     if job.media_name or job.deleted_at or request.state not in OPEN_STATES:
         return "nothing to do"
     if job.stage in {Stage.STORE, Stage.CONVERT}:
@@ -155,11 +162,7 @@ def _ignored_reason(job: Job, request: ProviderRequest) -> str:
         and request.state == RequestState.UNKNOWN
     ):
         return "nothing to do"
-    if (
-        ProviderRequest.objects.filter(job=job, state__in=LIVE_STATES)
-        .exclude(id=request.id)
-        .exists()
-    ):
+    if any(other.state in LIVE_STATES for other in others):
         # This submission timed out, and the next one is running.
         return "another route was taken"
     return ""

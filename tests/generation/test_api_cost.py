@@ -17,7 +17,9 @@ from accounts import tokens
 from credits import services as credit_services
 from credits.services import Source
 from generation.errors import ProviderUnavailable
+from generation.lifecycle import settle
 from generation.models import Job, JobStatus, Stage
+from generation.providers.base import FailureReason
 from rendio.common.web import ratelimit
 from tests.generation.test_fair_queue import copy_job
 from tests.helpers.phone import Phone
@@ -169,6 +171,18 @@ def test_replay_from_an_emptied_wallet_takes_four_trips_to_postgresql(
     assert answer.content == first.content
     assert answer.headers["X-Idempotent-Replay"] == "true"
     assert database_wire.trips - before == 4
+
+
+def test_refunding_a_failed_job_with_a_push_takes_nine_trips_to_postgresql(
+    committed_phone, database_wire
+):
+    job = Job.objects.get(id=committed_phone.generate().json()["job_id"])
+    before = database_wire.trips
+
+    settle.fail(job, FailureReason.PROVIDER_ERROR, now=now())
+
+    assert database_wire.trips - before == 9
+    assert committed_phone.balance() == 6
 
 
 # --- Reads ----------------------------------------------------------------------------------------
