@@ -188,15 +188,19 @@ TABLES: dict[str, Growth] = {
     ),
     "generation.TrainingSet": Growth(
         GUEST,
-        "one per new set of images for a training",
-        deleted_by="generation.training.deletion:delete_sets",
-        test="generation/training/test_deletion.py::test_an_owner_deletes_a_model",
+        "RATE_LIMIT_TRAINING_UPLOADS_PER_HOUR per user for TRAINING_SET_HOURS,"
+        " TRAINING_SETS_PER_USER per user; sets of a training are deleted after its end",
+        deleted_by="generation.training.deletion:delete_due_sets",
+        test="generation/uploads/test_training_pictures.py"
+        "::test_a_user_stores_so_many_sets_and_bytes",
     ),
     "generation.TrainingPicture": Growth(
         GUEST,
-        "MAX_PICTURES per generation.TrainingSet",
-        deleted_by="generation.training.deletion:delete_sets",
-        test="generation/training/test_deletion.py::test_an_owner_deletes_a_model",
+        "twice MAX_PICTURES per generation.TrainingSet; TRAINING_BYTES_PER_USER per user,"
+        " TRAINING_BYTES_IN_ALL in total",
+        deleted_by="generation.training.deletion:delete_due_sets",
+        test="generation/uploads/test_training_pictures.py"
+        "::test_a_user_stores_so_many_sets_and_bytes",
     ),
     "generation.TrainedModel": Growth(
         GUEST,

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 from PIL import Image
 
-from generation.models import FileDeletion, InputKind, Upload, Violation
+from generation.models import FileDeletion, InputKind, TrainingPicture, Upload, Violation
+from tests.helpers import training_pictures
 from tests.helpers.phone import assert_refused
 from tests.helpers.pictures import jpeg, saved, two_halves, upload, uploaded
 
@@ -48,6 +49,29 @@ def test_the_same_picture_after_its_hold_is_refused_and_no_more(phone, openai, s
     Violation.objects.update(held_until=timezone.now())
 
     assert assert_refused(upload(phone), 422, "ERR_4016") == {"input": "image", "step": "none"}
+
+
+def test_a_refused_image_of_a_training_does_not_fail_the_others_until_a_hold(
+    phone, openai, storage, settings
+):
+    settings.MODERATION_WARN_AFTER, settings.MODERATION_HOLD_AFTER = 0, 2
+    good, other, third = training_pictures.portraits(3)
+    assert training_pictures.upload(phone, [good]).json()["pictures"][0]["usable"]
+    openai(flag_images=True)
+
+    answer = training_pictures.upload(phone, [other, b"no image"])
+
+    [refused, broken] = answer.json()["pictures"]
+    assert (refused["picture_id"], refused["usable"]) == (None, False)
+    assert [one["problem"] for one in refused["problems"]] == ["not_allowed"]
+    assert [one["problem"] for one in broken["problems"]] == ["unreadable"]
+    assert Violation.objects.filter(user_id=phone.user_id).count() == 1
+    details = assert_refused(training_pictures.upload(phone, [third, other]), 422, "ERR_4016")
+    assert details["step"] == "hold"
+    assert Violation.objects.filter(user_id=phone.user_id).count() == 2
+    assert len(storage.names()) == TrainingPicture.objects.count() == 1
+    openai(status=500)
+    assert_refused(training_pictures.upload(phone, [good]), 403, "ERR_4018")
 
 
 def test_openai_gets_one_small_jpeg(phone, openai, sandbox, storage):
