@@ -22,7 +22,6 @@ class State(StrEnum):
     HEAD = "head"  # part of a head received
     BODY = "body"  # part of a body missing
     QUEUED = "queued"  # the request is complete; a thread has it, or will have
-    STREAM = "stream"  # a thread streams the response
     SENDING = "sending"  # answered; the client has not read all of it
     LINGERING = "lingering"  # to be closed once the client has read the answer
     CLOSED = "closed"

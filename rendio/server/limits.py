@@ -21,7 +21,6 @@ OTHER_FILES = 200
 @dataclass(frozen=True)
 class Limits:
     threads: int
-    stream_threads: int
     connections: int
     head_seconds: float
     body_seconds: float
@@ -38,7 +37,6 @@ class Limits:
         refuses, fewer connections are allowed."""
         return cls(
             threads=settings.WEB_THREADS,
-            stream_threads=4,
             connections=_connections(settings.WEB_CONNECTIONS),
             head_seconds=settings.WEB_HEAD_SECONDS,
             body_seconds=settings.WEB_BODY_SECONDS,

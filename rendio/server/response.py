@@ -25,15 +25,18 @@ _WITHOUT_BODY = frozenset({"204", "304"})
 
 
 class Response:
-    """`closes`: the connection ends with this response, whatever its length."""
+    """`closes`: the connection ends with this response.
+
+    `length` is the body's, if the application says it; else it is set before `head` is called.
+    """
 
     def __init__(self, request: Head, *, closes: bool) -> None:
         self._request = request
-        self._closes = closes or request.closes
+        self.closes = closes or request.closes
         self._status = ""
         self._fields: list[tuple[str, str]] = []
         self.length: int | None = None
-        self.has_begun = False
+        self._says_length = False
 
     def start(
         self,
@@ -42,42 +45,31 @@ class Response:
         exc_info: ExceptionInfo | None = None,
         /,
     ) -> Callable[[bytes], object]:
-        """`start_response` (PEP 3333). The function that it returns is not supported: no
-        application since has used it."""
-        if self.has_begun and exc_info and exc_info[1]:
-            raise exc_info[1]
+        """`start_response` (PEP 3333). Nothing is sent before the application returns, so that a
+        second call for an exception replaces the first. The function that it returns is for
+        applications older than WSGI, and refuses."""
         self._status = status
         self._fields = fields
-        self.length = next(
-            (int(value) for name, value in fields if name.lower() == "content-length"), None
-        )
+        for name, value in fields:
+            if name.lower() == "content-length":
+                self.length = int(value)
+                self._says_length = True
         return _refuse_write
 
     @property
     def omits_body(self) -> bool:
         return self._request.method == "HEAD" or self._status[:3] in _WITHOUT_BODY
 
-    @property
-    def is_chunked(self) -> bool:
-        return self.length is None and not self.omits_body and self._request.minor_version > 0
-
-    @property
-    def closes(self) -> bool:
-        """Whether the end of the connection is the end of the response, or follows it."""
-        is_delimited = self.length is not None or self.omits_body or self.is_chunked
-        return self._closes or not is_delimited
-
     def head(self) -> bytes:
         """Raises ValueError if a name or value would end its line."""
-        self.has_begun = True
         lines = [
             f"HTTP/1.{self._request.minor_version} {self._status}\r\n"
             f"Date: {_date(int(time.time()))}\r\n"
             f"Connection: {'close' if self.closes else 'keep-alive'}\r\n"
         ]
-        if self.is_chunked:
-            lines.append("Transfer-Encoding: chunked\r\n")
         lines += [f"{name}: {value}\r\n" for name, value in self._fields]
+        if self.length is not None and not self._says_length:
+            lines.append(f"Content-Length: {self.length}\r\n")
         lines.append("\r\n")
         head = "".join(lines).encode("latin-1")
         if not _HEAD.fullmatch(head):

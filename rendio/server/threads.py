@@ -1,4 +1,4 @@
-"""Threads with tasks of one kind.
+"""Tasks, and a thread that runs them.
 
 The pool of concurrent.futures makes a future for each task, with a lock and a condition. No code
 waits for a result here, so a task needs none of them.
@@ -42,21 +42,18 @@ class Task:
         return True
 
 
-class Threads:
-    """Threads that run tasks in the order of their submission. All start with the first task."""
+class TaskThread:
+    """A thread that runs tasks in the order of their submission. It starts with the first."""
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, name: str) -> None:
         self._tasks: SimpleQueue[Task] = SimpleQueue()
-        self._threads = [
-            # A daemon: a call that hangs must not keep the process from ending.
-            threading.Thread(target=self._run, name=f"{name}_{number}", daemon=True)
-            for number in range(count)
-        ]
+        # A daemon: a task that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._starting = threading.Lock()
-        self._have_started = False
+        self._has_started = False
 
     def submit(self, act: Callable[..., None], *arguments: Any) -> Task:
-        if not self._have_started:
+        if not self._has_started:
             self._start()
         task = Task(act, arguments)
         self._tasks.put(task)
@@ -64,10 +61,9 @@ class Threads:
 
     def _start(self) -> None:
         with self._starting:
-            if not self._have_started:
-                for thread in self._threads:
-                    thread.start()
-                self._have_started = True
+            if not self._has_started:
+                self._thread.start()
+                self._has_started = True
 
     def _run(self) -> None:
         while True:
@@ -75,7 +71,7 @@ class Threads:
             try:
                 task.run()
             except BaseException:
-                # The others of this pool have to go on.
+                # The tasks after it have to run.
                 logger.exception("A task failed.")
             # Until the next one, the thread must not keep a request's memory.
             del task

@@ -11,7 +11,6 @@ gunicorn does the rest: processes and signals.
 
 from __future__ import annotations
 
-import contextvars
 import io
 import os
 import select
@@ -20,7 +19,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ from rendio.server.outgoing import OpenFile
 from rendio.server.poller import READ, WRITE, Poller
 from rendio.server.probes import KeptAnswer
 from rendio.server.response import Response
-from rendio.server.threads import Task, Threads
+from rendio.server.threads import Task, TaskThread
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -69,9 +68,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._limits = Limits.from_settings()
         # Taking one and giving it back is atomic, as with all that is done to a deque.
         self._permits = deque([None] * self._limits.threads)
-        self._streams = Threads(self._limits.stream_threads, "stream")
         # One thread per page: a hanging page, or hanging requests, do not delay the other pages.
-        self._probes = {path: Threads(1, "probe") for path in settings.PROBE_PATHS}
+        self._probes = {path: TaskThread("probe") for path in settings.PROBE_PATHS}
         # Any number of requests costs one check a second.
         self._kept = {path: KeptAnswer(self.wsgi) for path in settings.PUBLIC_PROBE_PATHS}
         self._variables = {
@@ -391,14 +389,6 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         connection.outgoing.begin()
         try:
             answer = application(environ, response.start)
-            if _is_stream(response, answer):
-                connection.enter(State.STREAM)
-                # The thread's log lines have the request id too.
-                run = contextvars.copy_context().run
-                self._streams.submit(
-                    run, self._act, connection, self._write_stream, response, answer
-                )
-                return False
             _put(connection, response, answer)
         except Exception:
             # Django handles its own exceptions, so this is a bug of ours.
@@ -407,29 +397,6 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             return False
         connection.closes_after_answer = response.closes
         return True
-
-    def _write_stream(self, connection: Connection, response: Response, answer: Any) -> None:
-        out = connection.outgoing
-        try:
-            out.put(response.head())
-            for piece in _framed(answer, is_chunked=response.is_chunked):
-                out.put(piece)
-                self._send_now(connection)
-        finally:
-            answer.close()
-        connection.closes_after_answer = response.closes
-        connection.enter(State.SENDING)
-        self._await(connection, WRITE)
-
-    def _send_now(self, connection: Connection) -> None:
-        """Wait for the reader; only the thread of a stream does. Raises TimeoutError."""
-        connection.outgoing.send()
-        while not connection.outgoing.is_empty:
-            poll = select.poll()
-            poll.register(connection.descriptor, select.POLLOUT)
-            if not poll.poll(self._limits.reader_seconds * 1000):
-                raise TimeoutError
-            connection.outgoing.send()
 
     # --- Answers out --------------------------------------------------------------------------
 
@@ -475,26 +442,9 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._refuse(connection, self._refusals.busy(_language(connection.incoming)))
 
 
-def _is_stream(response: Response, answer: Any) -> bool:
-    """Whether the response is produced over time. All others have a length
-    (rendio.common.web.headers), and are a file or in memory."""
-    if isinstance(answer, OpenFile) or response.omits_body:
-        return False
-    return response.length is None or getattr(answer, "streaming", False)
-
-
-def _framed(answer: Iterable[bytes], *, is_chunked: bool) -> Iterator[bytes]:
-    """The pieces of a stream as they are sent (RFC 9112, 7.1)."""
-    for piece in answer:
-        if piece:
-            yield b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece
-    if is_chunked:
-        yield b"0\r\n\r\n"
-
-
 def _put(connection: Connection, response: Response, answer: Any) -> None:
-    """Put a response that is a file or in memory into `outgoing`. Raises ValueError if its length
-    is not what its head says."""
+    """Put the response into `outgoing`: a file of known length as a file, all else from memory.
+    Raises ValueError if its length is not what its head says."""
     out = connection.outgoing
     try:
         if response.omits_body:
@@ -506,7 +456,9 @@ def _put(connection: Connection, response: Response, answer: Any) -> None:
             out.put_file(os.dup(descriptor), offset=offset, count=response.length)
         else:
             body = b"".join(answer)
-            if len(body) != response.length:
+            if response.length is None:
+                response.length = len(body)
+            elif response.length != len(body):
                 raise ValueError(f"{len(body)} bytes where {response.length} were announced")
             out.put(response.head(), body)
     finally:

@@ -1,4 +1,4 @@
-"""Threads with tasks of one kind: order, cancelling, errors."""
+"""A thread with tasks: order, cancelling, errors."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import threading
 
 import pytest
 
-from rendio.server.threads import Threads
+from rendio.server.threads import TaskThread
 from tests.helpers.wait import wait_for
 
 
 @pytest.fixture
-def threads():
-    return Threads(1, "test")
+def thread():
+    return TaskThread("test")
 
 
 @pytest.fixture
-def busy(threads):
-    """The only thread is occupied until this event is set."""
+def busy(thread):
+    """The thread is occupied until this event is set."""
     released, begun = threading.Event(), threading.Event()
-    threads.submit(lambda: (begun.set(), released.wait(10)))
+    thread.submit(lambda: (begun.set(), released.wait(10)))
     assert begun.wait(10)
     yield released
     released.set()
 
 
-def test_tasks_run_in_the_order_of_their_submission(threads, busy):
+def test_tasks_run_in_the_order_of_their_submission(thread, busy):
     done = []
     for number in range(100):
-        threads.submit(done.append, number)
+        thread.submit(done.append, number)
     busy.set()
 
     wait_for(lambda: len(done) == 100)
     assert done == list(range(100))
 
 
-def test_a_cancelled_task_never_runs_and_one_that_ran_is_not_cancelled(threads, busy):
+def test_a_cancelled_task_never_runs_and_one_that_ran_is_not_cancelled(thread, busy):
     done = []
-    first, second = threads.submit(done.append, 1), threads.submit(done.append, 2)
+    first, second = thread.submit(done.append, 1), thread.submit(done.append, 2)
     assert [first.cancel(), first.cancel()] == [True, False]
     busy.set()
 
@@ -46,11 +46,11 @@ def test_a_cancelled_task_never_runs_and_one_that_ran_is_not_cancelled(threads, 
     assert second.cancel() is False
 
 
-def test_a_task_that_raises_does_not_end_its_thread(threads, caplog):
+def test_a_task_that_raises_does_not_end_its_thread(thread, caplog):
     done = []
     for error in (ValueError, SystemExit):
-        threads.submit(fail, error)
-    threads.submit(done.append, 1)
+        thread.submit(fail, error)
+    thread.submit(done.append, 1)
 
     wait_for(lambda: done)
     assert caplog.text.count("A task failed.") == 2
