@@ -1,15 +1,16 @@
 """`python -m rendio.local journey`: one customer's journey through the API, shown in the terminal.
 
 It speaks HTTP to PUBLIC_URL like a phone, and to the sandbox at SANDBOX_URL only to make the last
-job fail. A guest signs in, asks the price, has a video and an image made and downloads them; the
-last job fails, and its credits return. The phone gets a push for each. Without Django, which takes
-a second to import.
+job fail, and for its App Store. A guest signs in, asks the price, has a video and an image made and
+downloads them; the last job fails, and its credits return. The phone gets a push for each. With
+JOURNEY=full the guest then buys credits, trains a model, and has an image made with it. Without
+Django, which takes a second to import.
 """
 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,16 @@ from rich.table import Table
 
 from rendio.local.data_dir import DataDir
 from rendio.local.phone import ApiError, Phone, control_sandbox, read_pushes
+from rendio.local.training_images import draw_images
 from rendio.local.wait import wait_until
 
 MODEL = "Sora 2"
 SECONDS = 4
 PROMPT = "A paper boat sails along a rainy street, seen from the gutter"
 IMAGE_TIER = "basic"
+# For the training.
+PACK = "com.rendio.credits.50"
+TRAINING_KIND, TRAINING_NAME = "style", "Squares"
 # A phone waits for poll_after_seconds; a person at a terminal waits less.
 POLL_SECONDS = 0.5
 GIVE_UP_SECONDS = 300.0
@@ -119,7 +124,45 @@ class Journey:
             raise ApiError("The last job should have failed with a refund, but did not.")
         self._say(f"  failed as expected: {_error(failed.status)}")
         self._show_pushes()
-        self._show_result([video, image, failed], before=before)
+        outcomes = [video, image, failed]
+        if os.environ.get("JOURNEY") == "full":
+            outcomes += self._train(user_id=guest["user_id"])
+        self._show_result(outcomes, before=before)
+
+    def _train(self, *, user_id: str) -> list[Outcome]:
+        """A training, and an image made with its model."""
+        [options] = [
+            one for one in self._phone.get("train/options")["kinds"] if one["kind"] == TRAINING_KIND
+        ]
+        steps = options["steps"][0]
+        self._say(f"  training of a {TRAINING_KIND}: {steps['credits']} credits")
+        bought = self._phone.buy(self._sandbox_url, PACK, user_id=user_id)
+        self._say(f"  bought {PACK}: {bought['credits_remaining']} credits")
+        images = draw_images(options["min_pictures"])
+        sent = self._phone.upload("train/upload", images, kind=TRAINING_KIND)
+        self._say(f"  uploaded {len(images)} images, {sent['usable']} of them usable")
+        control_sandbox(self._sandbox_url, provider="fal", outcome="ok", run_seconds=2, times=1)
+        body = {
+            "set_id": sent["set_id"],
+            "name": TRAINING_NAME,
+            "kind": TRAINING_KIND,
+            "steps": steps["steps"],
+        }
+        began = time.monotonic()
+        started = self._phone.post("train/start", body, idempotency_key=str(uuid4()))
+        training_id = str(started["training_id"])
+        training = self._watch(
+            training_id, options["name"], lambda: self._phone.get(f"train/{training_id}"), began
+        )
+        if not training.status.get("usable"):
+            raise ApiError(f"The model was not trained: {_error(training.status)}")
+        self._say(f"  {TRAINING_NAME} is trained; in prompts: {training.status['trigger_word']}")
+        order = {"prompt": PROMPT, "trained_model_id": started["model_id"]}
+        image = self._generate({"name": TRAINING_NAME, "kind": "text-to-image"}, order)
+        if image.status["status"] != "completed":
+            raise ApiError(f"The image was not made: {_error(image.status)}")
+        image.file = self._download_image(image)
+        return [training, image]
 
     def _find_model(self, **wanted: str) -> dict[str, Any]:
         """The first model with these properties in the catalogue."""
@@ -138,13 +181,24 @@ class Journey:
         job_id = str(job["job_id"])
         price = job["credits_used"]
         self._say(f"  job {job_id} costs {price} credit{'s' if price != 1 else ''}")
+        return self._watch(
+            job_id,
+            model["name"],
+            lambda: self._phone.get("get-video-status", job_id=job_id),
+            began,
+        )
+
+    def _watch(
+        self, job_id: str, name: str, read: Callable[[], dict[str, Any]], began: float
+    ) -> Outcome:
+        """The job's end, as `read` tells it. Shows each status until then."""
         with _watching(self._console) as watching:
             while True:
-                status = self._phone.get("get-video-status", job_id=job_id)
+                status = read()
                 watching.show(status)
                 took = time.monotonic() - began
                 if status["status"] in ENDED:
-                    return Outcome(job_id, model["name"], status, took)
+                    return Outcome(job_id, name, status, took)
                 if took > GIVE_UP_SECONDS:
                     raise ApiError(f"Job {job_id} is still {status['status']}.")
                 time.sleep(POLL_SECONDS)
@@ -241,10 +295,13 @@ def _watching(console: Console) -> Iterator[Watching]:
 
 def _words(status: dict[str, Any]) -> str:
     words = [str(status["status"])]
-    if status["queue_position"] is not None:
+    if status.get("queue_position") is not None:
         words.append(f"{status['queue_position'] or 'none'} ahead in the queue")
-    if eta := status["eta_seconds"]:
+    eta = status["eta_seconds"]
+    if isinstance(eta, dict):
         words.append(f"{eta['low']:.0f} to {eta['high']:.0f} s left")
+    elif eta:  # of a training
+        words.append(f"usually {eta} s left")
     return ", ".join(words)
 
 

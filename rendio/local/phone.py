@@ -51,6 +51,20 @@ class Phone:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._call("POST", operation, json=body, headers=headers)
 
+    def upload(self, operation: str, images: list[bytes], **fields: str) -> dict[str, Any]:
+        """Send JPEGs as `files` of a form, with its other fields."""
+        files = [
+            ("files", (f"IMG_{number:02}.jpg", image, "image/jpeg"))
+            for number, image in enumerate(images, start=1)
+        ]
+        return self._call("POST", operation, files=files, data=fields)
+
+    def buy(self, sandbox_url: str, product_id: str, *, user_id: str) -> dict[str, Any]:
+        """Buy a product in the sandbox's App Store, and report the purchase."""
+        wanted = {"product_id": product_id, "app_account_token": user_id}
+        bought = _control(sandbox_url, "apple/purchase", wanted)
+        return self.post("update-credits", {"signed_transaction": bought["signed_transaction"]})
+
     def download(self, url: str, to: Path) -> Path:
         """The file, with the suffix of its content type."""
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -90,13 +104,19 @@ class Phone:
 
 def control_sandbox(sandbox_url: str, **plan: Any) -> None:
     """Set how the provider's next jobs go. Raises ApiError."""
-    url = f"{sandbox_url.rstrip('/')}/control/provider"
+    _control(sandbox_url, "provider", plan)
+
+
+def _control(sandbox_url: str, path: str, body: dict[str, Any]) -> Any:
+    """The answer of one of the sandbox's controls. Raises ApiError."""
+    url = f"{sandbox_url.rstrip('/')}/control/{path}"
     try:
-        answer = _without_proxy().post(url, json=plan, timeout=TIMEOUT_SECONDS)
+        answer = _without_proxy().post(url, json=body, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
         raise ApiError(f"No answer from the sandbox at {sandbox_url} ({error}).") from error
     if not answer.ok:
         raise ApiError(f"The sandbox answers {answer.status_code}: {answer.text[:200]}")
+    return answer.json()
 
 
 def read_pushes(sandbox_url: str, token: str) -> list[tuple[str, str]]:

@@ -101,7 +101,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     prepare_database(owned)
     owned.release()
     data_dir = owned.root
-    supervisor = Supervisor(data_dir)
+    supervisor = Supervisor(data_dir, JOURNEY="full")
     supervisor.start()
     supervisor.wait_for("staff login")
 
@@ -110,15 +110,16 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
 
     # The journey, readable without a terminal.
     assert "\x1b" not in supervisor.output
-    assert "balance before 10, after 5" in supervisor.output
+    assert "balance before 10, after 28" in supervisor.output
     assert "4, refunded" in supervisor.output
     assert "the phone shows: Your video is ready" in supervisor.output
     assert "the phone shows: Your image is ready" in supervisor.output
     assert "the phone shows: Your video could not be made: Your 4 credits are back." in (
         supervisor.output
     )
+    assert "Squares is trained" in supervisor.output
     files = list((data_dir / "journey").iterdir())
-    assert sorted(file.suffix for file in files) == [".jpg", ".mp4"]
+    assert sorted(file.suffix for file in files) == [".jpg", ".jpg", ".mp4"]
     assert all(str(file) in supervisor.output for file in files)
 
     # The addresses, and a dashboard that lets nobody in without its login.
@@ -153,7 +154,7 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
 
     # A command beside it, on its servers.
     proved = manage(data_dir, "prove_ledger")
-    assert proved.stdout == "The ledger adds up: 5 entries in 1 wallet.\n", proved.stderr
+    assert proved.stdout == "The ledger adds up: 8 entries in 1 wallet.\n", proved.stderr
     assert (data_dir / "environment.json").stat().st_mode & 0o077 == 0
 
     # What is killed is started again, the database included.
