@@ -39,6 +39,7 @@ BAR_HEIGHT = 10
 EDIT_LAYER = (512, 512)
 HILLS = 3
 RIDGE_STEPS = 40
+ZOOM = 2
 MAX_CACHED = 512
 AUDIO_SAMPLE_RATE = 48_000
 ENCODER_OPTIONS = {
@@ -147,7 +148,10 @@ def render_image(spec: ImageSpec) -> bytes:
 
 def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
     """Draw the prompt on a landscape whose colours and hills are derived from the spec."""
-    image = _draw_landscape((spec.width, spec.height), sha256(repr(spec).encode()).digest())
+    # Small ones are drawn larger, for smooth edges.
+    zoom = ZOOM if min(spec.width, spec.height) <= SHORT_SIDE else 1
+    digest = sha256(repr(spec).encode()).digest()
+    image = _draw_landscape((spec.width * zoom, spec.height * zoom), digest).reduce(zoom)
     scale = min(image.size) / SHORT_SIDE
     size, margin = TEXT_SIZE * scale, MARGIN * scale
     columns = max(int((spec.width - 2 * margin) * 2 / size), 1)
@@ -163,9 +167,9 @@ def _draw_prompt(spec: VideoSpec | ImageSpec) -> Image.Image:
 def _draw_landscape(size: tuple[int, int], digest: bytes) -> Image.Image:
     width, height = size
     hue, sun, *waves = (byte / 256 for byte in digest[: 2 + HILLS])
-    column = Image.linear_gradient("L").resize((1, 256))
+    column = Image.linear_gradient("L").resize((1, height))
     sky = ImageOps.colorize(column, _colour(hue, 0.5, 0.45), _colour(hue + 0.1, 0.4, 0.8))
-    image = sky.resize(size, Image.Resampling.BILINEAR)
+    image = sky.resize(size, Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(image)
     centre, radius = (width * (0.2 + 0.6 * sun), height * 0.36), min(size) * 0.11
     draw.circle(centre, radius, fill=_colour(hue + 0.1, 0.45, 0.95))

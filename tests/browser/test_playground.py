@@ -10,13 +10,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from credits.services import CodeTerms, create_code
 from rendio.common import clock
 from tests.browser.conftest import examine, take_picture
 from tests.helpers.budget import large
-from tests.helpers.job_driver import Running
+from tests.helpers.job_driver import Running, ended
 from tests.helpers.wait import wait_for
 
 STACK_ENVIRONMENT = {
@@ -315,6 +316,21 @@ def test_a_job_is_followed_without_events_and_cancelled_while_it_runs(visit):
 
 
 @large
+def test_without_the_api_the_page_says_so_and_offers_another_try(visit):
+    visitor = visit(PHONE)
+    page = visitor.page
+    page.route("**/v1/**", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#order-notice")).to_contain_text("The server does not answer")
+    visitor.look("away")
+    page.unroute("**/v1/**")
+
+    page.locator("#order-notice").get_by_role("button").click()
+
+    expect(page.locator("#model .model-name")).to_be_visible()
+
+
+@large
 def test_who_lacks_credits_is_told_how_many_and_shown_where_to_buy(visit):
     visitor = visit(PHONE)
     page = visitor.page
@@ -325,12 +341,37 @@ def test_who_lacks_credits_is_told_how_many_and_shown_where_to_buy(visit):
     expect(page.locator("#price")).to_contain_text("you lack 8")
     visitor.look("poor")
     visitor.generate()
+    expect(page.locator("#packs button").first).to_be_focused()
+    # The credits are spent elsewhere, after the price was shown.
+    visitor.choose("video", "Veo 3.1")
+    visitor.is_priced(10)
+    order_elsewhere(page)
+    visitor.generate()
+    refusal = page.locator("#order-notice")
+    expect(refusal).to_contain_text("402 ERR_4001")
+    refusal.get_by_role("button").click()
 
     expect(page.locator("#packs button").first).to_be_focused()
+    visitor.is_priced(10)
+    expect(refusal).to_contain_text("402 ERR_4001")
+
+
+def order_elsewhere(page: Page) -> None:
+    """Another client of the same guest orders an image."""
+    token = page.evaluate("JSON.parse(sessionStorage['playground.session']).access_token")
+    origin = page.evaluate("location.origin")
+    order = {"prompt": "A red balloon", "kind": "text-to-image"}
+    ordered = requests.post(
+        f"{origin}/v1/generate/image",
+        json=order,
+        headers={"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid4())},
+        timeout=60,
+    )
+    ended(ordered.json()["job_id"])
 
 
 @large
-def test_a_refused_prompt_a_wrong_code_and_a_closed_store_are_told_in_the_visitors_language(visit):
+def test_a_wrong_code_and_a_closed_store_are_told_in_the_visitors_language(visit):
     visitor = visit(PHONE, "light", "tr")
     page = visitor.page
     visitor.start()

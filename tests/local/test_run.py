@@ -125,6 +125,9 @@ def test_it_plays_the_journey_revives_what_dies_and_survives_its_own_end(supervi
     # The addresses, and a dashboard that lets nobody in without its login.
     assert re.search(r"^staff login  staff / \S+$", supervisor.output, re.MULTILINE)
     web = address(supervisor.output, "API").removesuffix("/v1")
+    playground = f"playground   {web}/"
+    assert supervisor.output.index(playground) < supervisor.output.index("API  ")
+    assert "playground/js/main.js" in requests.get(f"{web}/", timeout=30).text
     flower = address(supervisor.output, "Flower")
     login = re.search(r"^Flower .* (\S+) / (\S+)$", supervisor.output, re.MULTILINE)
     assert answers(f"{web}/readyz")

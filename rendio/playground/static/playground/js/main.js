@@ -9,7 +9,7 @@ import * as reel from "./reel.js";
 import * as screen from "./screen.js";
 import { tellLanguage } from "./session.js";
 import * as store from "./store.js";
-import { firstLanguage, useLanguage } from "./texts.js";
+import { firstLanguage, t, useLanguage } from "./texts.js";
 import { hasEnded, stopWatching, watch } from "./watch.js";
 
 /** Put a job on the screen, and follow it to its end. */
@@ -88,4 +88,4 @@ const language = firstLanguage();
 document.querySelector(`[name=language][value=${language}]`).checked = true;
 useLanguage(language);
 api.keepSession(api.keptSession());
-catalogue.load().catch((refusal) => showNotice(byId("order-notice"), refusal, { text: "↻", run: () => location.reload() }));
+catalogue.load().catch((refusal) => showNotice(byId("order-notice"), refusal, { text: t("retry"), run: () => location.reload() }));

@@ -21,6 +21,7 @@ let themeId = null;
 let quote = null; // of the order as it stands
 let isExample = true; // the prompt is the page's, and follows the language
 let isSending = false;
+let isNoticeOfQuote = false; // and ends with a quote that succeeds
 let onOrdered = () => {};
 
 export const listen = (listener) => { onOrdered = listener; };
@@ -28,12 +29,13 @@ export const listen = (listener) => { onOrdered = listener; };
 export function useModel(chosen) {
   if (!chosen) return;
   model = chosen;
+  form.classList.remove("is-empty");
   if (theme() && theme().model_id !== model.id) themeId = null;
   form.elements.media.value = mediaOf(model);
   settings.show(model, theme()?.default_settings ?? {});
   pictures.show(model);
   showAll();
-  changed();
+  edited();
 }
 
 const theme = () => store.get("themes").find((one) => one.id === themeId);
@@ -91,6 +93,11 @@ function body() {
 const hasPrompt = () => !model.required_fields.includes("prompt") || prompt.value.trim().length > 2;
 const isComplete = () => hasPrompt() && pictures.isComplete(model);
 
+function edited() {
+  clearNotice(notice);
+  changed();
+}
+
 // --- The price -------------------------------------------------------------------------------
 
 let timer = 0;
@@ -110,11 +117,13 @@ async function askPrice() {
     const answer = await api.post("quote-video", body());
     if (mine !== asked) return;
     quote = answer;
-    clearNotice(notice);
+    if (isNoticeOfQuote) clearNotice(notice);
     store.set("balance", answer.credits_remaining);
     animate(byId("price"), "is-moving");
   } catch (refusal) {
-    if (mine === asked) showNotice(notice, refusal);
+    if (mine !== asked) return;
+    isNoticeOfQuote = true;
+    showNotice(notice, refusal);
   }
   showPrice();
 }
@@ -157,7 +166,8 @@ async function submit(event) {
   try {
     await send();
   } catch (refusal) {
-    showNotice(notice, refusal, refusal.status === 402 ? { text: t("buy"), run: showBuying } : null);
+    isNoticeOfQuote = false;
+    showNotice(notice, refusal, remedy(refusal));
   } finally {
     isSending = false;
     changed();
@@ -175,7 +185,8 @@ async function start() {
 
 async function send() {
   const operation = mediaOf(model) === "image" ? "generate/image" : "generate-video";
-  const order = { ...body(), ...(quote && { quote_id: quote.quote_id }) };
+  const isQuoted = quote && new Date(quote.expires_at) > new Date();
+  const order = { ...body(), ...(isQuoted && { quote_id: quote.quote_id }) };
   const answer = await withOneKey(operation, order);
   clearNotice(notice);
   store.set("balance", answer.credits_remaining);
@@ -196,7 +207,24 @@ async function withOneKey(operation, order) {
   }
 }
 
-export function showBuying() {
+/** The button that helps after this refusal, if one does. */
+export function remedy(refusal) {
+  if (refusal.status === 402) return { text: t("buyFirst"), run: showBuying };
+  if (refusal.code === "ERR_4021") return { text: t("agree"), run: () => agree(refusal.details.providers) };
+  return null;
+}
+
+async function agree(providers) {
+  try {
+    await api.post("record-consent", { kind: "ai_providers", version: "playground", granted: true, providers });
+    clearNotice(notice);
+    byId("generate").focus();
+  } catch (refusal) {
+    showNotice(notice, refusal);
+  }
+}
+
+function showBuying() {
   byId("credits").scrollIntoView({ block: "start" });
   byId("packs").querySelector("button")?.focus({ preventScroll: true });
 }
@@ -232,13 +260,13 @@ prompt.addEventListener("input", () => {
   isExample = false;
   byId("improved").textContent = "";
   showCount();
-  changed();
+  edited();
 });
 prompt.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) form.requestSubmit();
 });
-pictures.listen(changed);
-settings.listen(changed);
+pictures.listen(edited);
+settings.listen(edited);
 store.on("models", () => useModel(model ? store.get("models").find((one) => one.id === model.id) : defaultModel("video")));
 store.on("session", (session) => {
   if (!session) pictures.forget();

@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { byId, h, replace, uuid } from "./dom.js";
 import { showNotice } from "./notice.js";
+import { remedy } from "./order.js";
 import { signIn } from "./session.js";
 import * as store from "./store.js";
 import { named, onLanguage, t } from "./texts.js";
@@ -138,7 +139,7 @@ async function act(run, job) {
   try {
     await run(job);
   } catch (refusal) {
-    showNotice(byId("caption-notice"), refusal);
+    showNotice(byId("caption-notice"), refusal, remedy(refusal));
   }
 }
 

@@ -103,6 +103,7 @@ export default {
   fee: "(up to {count} if cancelled after the start)",
   generate: "Generate",
   sending: "Sending …",
+  agree: "I agree",
   buyFirst: "Buy credits",
 
   credits: "Credits",

@@ -103,6 +103,7 @@ export default {
   fee: "(hasta {count} si se cancela después de empezar)",
   generate: "Generar",
   sending: "Enviando …",
+  agree: "Estoy de acuerdo",
   buyFirst: "Comprar créditos",
 
   credits: "Créditos",

@@ -98,6 +98,7 @@ export default {
   fee: "(başladıktan sonra iptal: en çok {count})",
   generate: "Oluştur",
   sending: "Gönderiliyor …",
+  agree: "Kabul ediyorum",
   buyFirst: "Kredi satın al",
 
   credits: "Krediler",
