@@ -89,6 +89,8 @@ TRUSTED_PROXIES = integer("TRUSTED_PROXIES", 0)
 # The page at / (rendio/playground).
 PLAYGROUND = boolean("PLAYGROUND", default=False)
 PLAYGROUND_IN_PRODUCTION = boolean("PLAYGROUND_IN_PRODUCTION", default=False)
+# Where its browsers reach the events process without a proxy. "": at PUBLIC_URL.
+PLAYGROUND_EVENTS_URL = http_url("PLAYGROUND_EVENTS_URL", "").rstrip("/")
 # The header that the proxies append to; the other one is ignored.
 FORWARDED_HEADER = choice(
     "FORWARDED_HEADER", default=forwarded.X_FORWARDED_FOR, allowed=forwarded.HEADERS
@@ -236,6 +238,7 @@ CORS_ALLOW_HEADERS = [
     "content-type",
     "idempotency-key",
     "if-none-match",
+    "last-event-id",
     "x-request-id",
 ]
 CORS_EXPOSE_HEADERS = [

@@ -93,6 +93,9 @@ class Stack:
         self.events_url = addresses.url({**listens, "PORT": str(self.events_port)})
         self.env = {
             "PUBLIC_URL": self.url,
+            # No proxy is in front of web and events.
+            "PLAYGROUND_EVENTS_URL": self.events_url,
+            "CORS_ALLOWED_ORIGINS": f"{self.url},http://localhost:{self.port}",
             "PYTHONUNBUFFERED": "1",
             **env,
             "EVENTS_PORT": str(self.events_port),

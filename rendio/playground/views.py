@@ -59,9 +59,12 @@ def page(request: HttpRequest) -> HttpResponse:
             "can_improve": bool(settings.OPENROUTER_MODELS),
             "faults": list(sandbox.FAULTS),
             "languages": settings.LANGUAGES,
+            "events_url": settings.PLAYGROUND_EVENTS_URL,
         },
     )
-    response.headers["Content-Security-Policy"] = headers.playground(media_origin=_media_origin())
+    response.headers["Content-Security-Policy"] = headers.playground(
+        media_origin=_media_origin(), events_origin=_origin(settings.PLAYGROUND_EVENTS_URL)
+    )
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -69,8 +72,13 @@ def page(request: HttpRequest) -> HttpResponse:
 def _media_origin() -> str:
     """Where the files of jobs are: PUBLIC_URL, which may differ from the address in the browser, or
     the bucket."""
-    url = urlsplit(media.signed_url("any") or "")
-    return f"{url.scheme}://{url.netloc}"
+    return _origin(media.signed_url("any") or "")
+
+
+def _origin(url: str) -> str:
+    """Scheme and host. "" of ""."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if url else ""
 
 
 @_with_sandbox

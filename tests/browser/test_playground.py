@@ -15,10 +15,14 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from credits.services import CodeTerms, create_code
 from rendio.common import clock
+from rendio.local.stack import Stack
 from tests.browser.conftest import examine, take_picture
+from tests.events.conftest import events_url
 from tests.helpers.budget import large
 from tests.helpers.job_driver import Running, ended
 from tests.helpers.wait import wait_for
+
+__all__ = ["events_url"]  # a fixture
 
 STACK_ENVIRONMENT = {
     "PLAYGROUND": "true",
@@ -49,7 +53,7 @@ class Visitor:
     """Somebody with a browser of this size, theme and language."""
 
     def __init__(
-        self, browser: Browser, url: str, *, size: tuple[int, int], theme: Any, language: str
+        self, browser: Browser, stack: Stack, *, size: tuple[int, int], theme: Any, language: str
     ) -> None:
         self.words = TEXTS[language]
         self.theme = theme
@@ -63,14 +67,15 @@ class Visitor:
         expect.set_options(timeout=PATIENCE_MS)
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
-        self.page.on("request", lambda request: self._note_request(url, request.url))
+        self.ours = (stack.url, stack.events_url, "data:", "blob:")
+        self.page.on("request", lambda request: self._note_request(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda message: self._note_words(message))
-        self.page.goto(url)
+        self.page.goto(stack.url)
         expect(self.page.locator("#model .model-name")).to_be_visible()
 
-    def _note_request(self, ours: str, url: str) -> None:
-        if not url.startswith((ours, "data:", "blob:")):
+    def _note_request(self, url: str) -> None:
+        if not url.startswith(self.ours):
             self.elsewhere.append(url)
 
     def _note_words(self, message: Any) -> None:
@@ -126,11 +131,13 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(chromium: Browser, running: Running, sandbox: Any, committed: None) -> Iterator[Any]:
+def visit(
+    chromium: Browser, running: Running, events_url: str, sandbox: Any, committed: None
+) -> Iterator[Any]:
     visitors = []
 
     def come(size: tuple[int, int] = DESK, theme: str = "light", language: str = "en") -> Visitor:
-        visitors.append(Visitor(chromium, running.url, size=size, theme=theme, language=language))
+        visitors.append(Visitor(chromium, running.stack, size=size, theme=theme, language=language))
         return visitors[-1]
 
     yield come
@@ -313,6 +320,26 @@ def test_a_job_is_followed_without_events_and_cancelled_while_it_runs(visit):
 
     expect(visitor.caption).to_contain_text("Cancelled")
     visitor.has_balance(6)
+
+
+@large
+def test_a_job_is_followed_over_the_end_of_the_events_process(visit, running, sandbox):
+    visitor = visit()
+    page = visitor.page
+    visitor.start()
+    sandbox.provider(run_seconds=6, times=1, outcome="ok")
+    visitor.generate()
+    streams = page.locator("#call-list li", has_text="/events")
+    expect(streams.locator(".call-status").first).to_contain_text("200")
+
+    running.stack.kill("events")
+    running.stack.start("events")
+    visitor.ends("ready")
+
+    # Each stream after the break says what was the last event before it.
+    resumed = streams.filter(has_text="Last-Event-ID")
+    assert resumed.count() >= 1
+    assert (streams.count(), visitor.errors) == (resumed.count() + 1, [])
 
 
 @large

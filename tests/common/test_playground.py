@@ -48,7 +48,7 @@ def test_it_is_not_there_by_default():
 
 
 def test_its_page_loads_nothing_from_elsewhere_and_no_script_within_it(on):
-    on.PUBLIC_URL = "https://api.example.com"
+    on.PUBLIC_URL, on.PLAYGROUND_EVENTS_URL = "https://api.example.com", ""
     answer = Client().get("/")
 
     policy = dict(

@@ -49,9 +49,9 @@ DOCS = "; ".join(
 )
 
 
-def playground(*, media_origin: str) -> str:
-    """The page at `/`: its own scripts, styles and fonts, the API on this host, and media of
-    `media_origin`. It writes no HTML from text (Trusted Types)."""
+def playground(*, media_origin: str, events_origin: str) -> str:
+    """The page at `/`: its own scripts, styles and fonts, the API on this host, media and events of
+    these origins. It writes no HTML from text (Trusted Types)."""
     return "; ".join(
         [
             "default-src 'none'",
@@ -60,7 +60,7 @@ def playground(*, media_origin: str) -> str:
             "font-src 'self'",
             f"img-src 'self' blob: data: {media_origin}",
             f"media-src 'self' {media_origin}",
-            "connect-src 'self'",
+            f"connect-src 'self' {events_origin}".rstrip(),
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",

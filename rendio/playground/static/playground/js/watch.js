@@ -1,12 +1,11 @@
-// A job, watched until it ends: by its events, and by polls where no event comes.
+// A job, watched until it ends: by its events, with a poll after each stream that brought nothing.
 import * as api from "./api.js";
 import * as calls from "./calls.js";
 import { readEvents } from "./events.js";
 import * as store from "./store.js";
 
 const ENDED = ["completed", "failed", "cancelled"];
-// Streams in a row that brought nothing. Then the job is polled.
-const MOST_EMPTY_STREAMS = 2;
+const LONGEST_PAUSE_MS = 3000;
 
 export const hasEnded = (job) => ENDED.includes(job.status);
 
@@ -20,40 +19,46 @@ export function stopWatching() {
 /** Calls `show` with each status of the job, until the job ends or another job is watched. */
 export async function watch(jobId, show) {
   stopWatching();
-  const mine = (watched = { jobId, stop: new AbortController() });
-  const showMine = (status) => {
-    if (watched === mine) show(status);
-  };
-  if (!(await byEvents(jobId, showMine, mine.stop.signal))) await byPolls(jobId, showMine, mine.stop.signal);
+  const { signal } = (watched = { jobId, stop: new AbortController() }).stop;
+  let after = { hasEnded: false, lastId: null, pause: 1000 };
+  while (!after.hasEnded && !signal.aborted) {
+    const before = after;
+    after = await byEvents(jobId, show, signal, before);
+    if (!after.hasEnded && after.lastId === before.lastId) after = await byPoll(jobId, show, signal, after);
+    if (!after.hasEnded) await pause(after.pause, signal);
+  }
 }
 
-/** True if the job's last event came, or nobody watches any more. */
-async function byEvents(jobId, show, signal) {
-  let lastId = null;
-  let retry = 1000;
-  for (let empty = 0; empty < MOST_EMPTY_STREAMS && !signal.aborted; ) {
-    let hadEvent = false;
-    try {
-      for await (const event of stream(jobId, lastId, signal)) {
-        lastId = event.id ?? lastId;
-        retry = event.retry ?? retry;
-        if (event.type !== "status" || event.data === undefined) continue;
-        hadEvent = true;
-        const status = JSON.parse(event.data);
-        show(status);
-        if (hasEnded(status)) return true;
-      }
-    } catch {
-      if (signal.aborted) return true;
+async function byEvents(jobId, show, signal, { lastId, pause: retry }) {
+  try {
+    for await (const event of stream(jobId, lastId, signal)) {
+      lastId = event.id ?? lastId;
+      retry = Math.min(event.retry ?? retry, LONGEST_PAUSE_MS);
+      if (event.type !== "status" || event.data === undefined || signal.aborted) continue;
+      const status = JSON.parse(event.data);
+      show(status);
+      if (hasEnded(status)) return { hasEnded: true };
     }
-    empty = hadEvent ? 0 : empty + 1;
-    await pause(Math.min(retry, 3000), signal);
+  } catch {
+    // The stream broke; the next one goes on after the last event.
   }
-  return signal.aborted;
+  return { hasEnded: false, lastId, pause: retry };
+}
+
+async function byPoll(jobId, show, signal, { lastId }) {
+  if (signal.aborted) return { hasEnded: true };
+  try {
+    const status = await api.get("get-video-status", { job_id: jobId });
+    if (!signal.aborted) show(status);
+    return { hasEnded: hasEnded(status), lastId, pause: status.poll_after_seconds * 1000 };
+  } catch (refusal) {
+    const isOver = [401, 403, 404].includes(refusal.status);
+    return { hasEnded: isOver, lastId, pause: (refusal.details?.retry_after ?? 5) * 1000 };
+  }
 }
 
 async function* stream(jobId, lastId, signal) {
-  const url = new URL(`/v1/video-jobs/${jobId}/events`, location.origin).href;
+  const url = new URL(`/v1/video-jobs/${jobId}/events`, document.body.dataset.events || location.origin).href;
   const headers = { ...api.sessionHeaders(), ...(lastId && { "Last-Event-ID": lastId }) };
   const noted = calls.begin({ method: "GET", url, headers, isStream: true });
   try {
@@ -71,23 +76,6 @@ async function* stream(jobId, lastId, signal) {
   } catch (error) {
     if (noted.status === null) calls.finish(noted, { status: 0 });
     throw error;
-  }
-}
-
-async function byPolls(jobId, show, signal) {
-  while (!signal.aborted) {
-    let wait = 5;
-    try {
-      const status = await api.get("get-video-status", { job_id: jobId });
-      if (signal.aborted) return;
-      show(status);
-      if (hasEnded(status)) return;
-      wait = status.poll_after_seconds;
-    } catch (refusal) {
-      if ([401, 403, 404].includes(refusal.status)) return;
-      wait = refusal.details?.retry_after ?? wait;
-    }
-    await pause(wait * 1000, signal);
   }
 }
 
