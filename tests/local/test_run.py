@@ -23,7 +23,7 @@ from tests.helpers.budget import large
 from tests.helpers.wait import wait_for
 from tests.local.conftest import Supervisor, alive, fresh_environment, groups_of, pid_of
 
-EVERYTHING = {"postgres", "valkey", "sandbox", "web", "worker", "beat", "flower"}
+EVERYTHING = {"postgres", "valkey", "sandbox", "web", "events", "worker", "beat", "flower"}
 
 
 def names_in(data_dir: Path) -> set[str]:
