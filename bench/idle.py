@@ -96,12 +96,7 @@ def _run(
 
 def start_workers(stack: Stack) -> list[str]:
     """Start a worker for each queue, beat and Flower, as in production; return their names."""
-    as_one = stack.commands["worker"]
-    for queue in QUEUES:
-        name = f"worker-{queue}"
-        stack.commands[name] = Command(
-            name, [*as_one.argv, queue], death_signal=as_one.death_signal
-        )
+    add_workers(stack)
     names = [*(f"worker-{queue}" for queue in QUEUES), "beat", "flower"]
     os.environ.setdefault("FLOWER_BASIC_AUTH", "bench:bench-bench-bench")
     stack.env["FLOWER_BASIC_AUTH"] = os.environ["FLOWER_BASIC_AUTH"]
@@ -109,6 +104,16 @@ def start_workers(stack: Stack) -> list[str]:
     if not wait_until(lambda: _is_well(stack.url), timeout_seconds=120):
         raise ServerFailed("/statusz names problems.")
     return names
+
+
+def add_workers(stack: Stack) -> None:
+    """A command for the worker of each queue: worker-high and so on."""
+    as_one = stack.commands["worker"]
+    for queue in QUEUES:
+        name = f"worker-{queue}"
+        stack.commands[name] = Command(
+            name, [*as_one.argv, queue], death_signal=as_one.death_signal
+        )
 
 
 def _is_well(url: str) -> bool:
@@ -154,7 +159,7 @@ def order_to_provider(stack: Stack, world: World, *, orders: int) -> list[float]
 
     waits = []
     for number in range(orders):
-        job = _order(stack.url, world, number)
+        job = order(stack.url, world, number)
         sent = ProviderRequest.objects.filter(job_id=job).values_list("sent_at", flat=True)
         if not wait_until(lambda: sent.exists(), timeout_seconds=ORDER_TIMEOUT_SECONDS):  # noqa: B023
             raise ServerFailed(f"No worker submits the job {job}.")
@@ -165,7 +170,7 @@ def order_to_provider(stack: Stack, world: World, *, orders: int) -> list[float]
     return waits
 
 
-def _order(url: str, world: World, number: int) -> str:
+def order(url: str, world: World, number: int) -> str:
     owner = world.users[number % len(world.users)]
     answer = requests.post(
         f"{url}/v1/generate-video",

@@ -18,6 +18,7 @@ import random
 import threading
 import time
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -32,7 +33,7 @@ from rendio.common.observability import metrics
 from rendio.common.postgresql.limits import at_most
 from rendio.events import reading
 from rendio.events.announcements import Announcements
-from rendio.events.items import Item
+from rendio.events.items import AnyItem
 from rendio.events.reading import Topic
 from rendio.events.responses import Opening, retry
 
@@ -43,6 +44,8 @@ CHECK_SECONDS = 5.0
 BEAT_SECONDS = 1.0
 # Two reads are at least so far apart: announcements of one moment are read together.
 PAUSE_SECONDS = 0.02
+# Feeds of one read: what was announced does not wait for all others.
+BATCH = 200
 # A proxy closes a connection that is silent for a minute.
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT = b":\n\n"
@@ -59,7 +62,7 @@ class Feed:
 
     __slots__ = ("items", "read_at", "streams", "topic")
 
-    def __init__(self, topic: Topic, items: Iterable[Item], *, read_at: float) -> None:
+    def __init__(self, topic: Topic, items: Iterable[AnyItem], *, read_at: float) -> None:
         self.topic = topic
         self.items = {item.key: item for item in items}
         self.read_at = read_at
@@ -89,6 +92,10 @@ class Stream:
     @property
     def language(self) -> str:
         return self._language_now()
+
+    def lacks(self, item: AnyItem) -> bool:
+        """Whether the client has still to be told. For any thread."""
+        return self._told.lacks(item)
 
     def wake(self) -> None:
         if self._has_work is not None and not self._has_work.done():
@@ -126,7 +133,7 @@ class Stream:
         items = self.feed.items.values()
         frames = self._told.frames(items, self.language)
         metrics.events_sent.inc(len(frames))
-        if self.feed.topic.job_id and all(item.has_ended for item in items):
+        if self.feed.topic.job_id and all(i.has_ended and not self.lacks(i) for i in items):
             self.close_reason = self.close_reason or "ended"
         return b"".join(frames)
 
@@ -250,6 +257,8 @@ class Reader:
         self._announced: set[UUID] = set()
         self._changed = threading.Condition()
         self._beat_at = self._check_at = 0.0
+        # Feeds of the present check that are still to be read.
+        self._unchecked: list[Feed] = []
         self._is_stopped = False
         self._thread = BackgroundThread(
             "events",
@@ -272,16 +281,17 @@ class Reader:
             self._announced.update(user_ids)
             self._changed.notify()
 
-    def check_all(self) -> None:
-        """Read all feeds soon: announcements may have been lost. For any thread."""
-        self._check_at = 0.0
-
     def _wait(self) -> bool:
         time.sleep(PAUSE_SECONDS)
         with self._changed:
-            while not self._announced and (left := self._beat_at - time.monotonic()) > 0:
-                self._changed.wait(left)
+            while not (self._announced or self._unchecked) and self._beat_in > 0:
+                self._changed.wait(self._beat_in)
         return not self._is_stopped
+
+    @property
+    def _beat_in(self) -> float:
+        """Seconds until the next beat."""
+        return self._beat_at - time.monotonic()
 
     def _read_due(self) -> None:
         with self._changed:
@@ -289,15 +299,16 @@ class Reader:
         began_at = time.monotonic()
         if is_beat := began_at >= self._beat_at:
             self._beat_at = began_at + BEAT_SECONDS
-        is_check = is_beat and (began_at >= self._check_at or not self._hub.hears_announcements)
-        all_feeds = list(self._hub.feeds.values())
-        feeds = all_feeds if is_check else self._hub.find_feeds(announced)
-        if feeds and not self._read(feeds, began_at=began_at):
-            self.check_all()
-        elif is_check:
+        if is_beat and (began_at >= self._check_at or not self._hub.hears_announcements):
             self._check_at = began_at + CHECK_SECONDS
+            self._unchecked = list(self._hub.feeds.values())
+        feeds, self._unchecked = self._unchecked[:BATCH], self._unchecked[BATCH:]
+        feeds += self._hub.find_feeds(announced)
+        if feeds and not self._read(feeds, began_at=began_at):
+            # Announcements of this turn are lost.
+            self._check_at, self._unchecked = 0.0, []
         if is_beat:
-            self._advance(all_feeds)
+            self._advance(list(self._hub.feeds.values()))
 
     def _read(self, feeds: list[Feed], *, began_at: float) -> bool:
         """False if PostgreSQL is away."""
@@ -306,8 +317,8 @@ class Reader:
             with at_most(settings.DB_REQUEST_SECONDS):
                 found = reading.read({feed.topic for feed in feeds}, now=now)
                 for feed in feeds:
-                    if self._replace(feed, found[feed.topic]):
-                        feed.read_at = began_at
+                    self._replace(feed, found[feed.topic], now=now)
+                    feed.read_at = began_at
         except DatabaseFailure as error:
             logger.warning("events_not_read", error=type(error).__name__)
             connection.close()
@@ -320,24 +331,20 @@ class Reader:
         now = clock.now()
         changed = []
         for feed in feeds:
-            items = feed.items.values()
+            items = [*feed.items.values()]
             advanced = [item.advance(now=now) for item in items]
-            if advanced != [*items] and self._replace(feed, advanced):
+            if advanced != items:
+                self._replace(feed, advanced, now=now)
                 changed.append(feed)
         self._hub.wake(changed)
 
-    def _replace(self, feed: Feed, items: list[Item]) -> bool:
-        """Give the feed its new items, rendered for its streams. False if it has none any more."""
-        now = clock.now()
-        current: dict[UUID | str, Item] = {}
-        languages = {stream.language for stream in list(feed.streams)}
-        if not languages:
-            return False
+    def _replace(self, feed: Feed, items: list[AnyItem], *, now: datetime) -> None:
+        """Give the feed its new items, with bodies for the streams that have not been told."""
+        current: dict[UUID | str, AnyItem] = {}
+        streams = list(feed.streams)
         for item in items:
-            known = feed.items.get(item.key)
-            if known is not None and known.digest == item.digest:
-                item.keep_bodies(known)
             current[item.key] = item
+            languages = {stream.language for stream in streams if stream.lacks(item)}
             try:
                 item.render(languages, now=now)
             except DatabaseFailure:
@@ -345,6 +352,5 @@ class Reader:
             except Exception:
                 # One invalid row must not stop the other streams.
                 logger.exception("event_not_rendered", topic=str(feed.topic), key=str(item.key))
-                del current[item.key]
+            item.drop_source()
         feed.items = current
-        return True

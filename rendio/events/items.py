@@ -11,7 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.utils import translation
@@ -48,90 +48,104 @@ def read_event_id(text: str) -> set[bytes]:
     return {joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)}
 
 
-class Item:
-    """One thing with a state. `key` names it among its user's items, `digest` names the state."""
+Source = TypeVar("Source")
 
-    __slots__ = ("_bodies", "digest", "key")
+
+class Item(Generic[Source]):
+    """One thing with a state. `key` names it among its user's items, `digest` names the state.
+    `has_ended`: the state is the last.
+
+    Thousands of streams wait with items that everybody knows: bodies, by language, are made only
+    for those who have to be told.
+    """
+
+    __slots__ = ("_bodies", "_source", "digest", "has_ended", "key")
 
     event: str
-    # Whether the state is the last.
-    has_ended = False
 
-    def __init__(self, key: UUID | str, digest: bytes) -> None:
+    def __init__(
+        self, key: UUID | str, digest: bytes, source: Source, *, has_ended: bool = False
+    ) -> None:
         self.key = key
         self.digest = digest
-        self._bodies: dict[str, bytes] = {}
+        self.has_ended = has_ended
+        self._source: Source | None = source
+        self._bodies: dict[str, bytes] | None = None
 
     def render(self, languages: Iterable[str], *, now: datetime) -> None:
-        """Make the body in each language that it does not have yet. May read the database."""
+        """Make the bodies, unless the source is dropped. May read the database."""
         for language in languages:
-            if language not in self._bodies:
+            if self._source is not None and self.find_body(language) is None:
                 with translation.override(language):
-                    self._bodies[language] = to_json(self._body(now=now))
+                    body = to_json(self._describe(self._source, now=now))
+                self._bodies = {**(self._bodies or {}), language: body}
 
-    def keep_bodies(self, earlier: Item) -> None:
-        """Take over the bodies of an item with the same state."""
-        self._bodies = earlier._bodies
+    def find_body(self, language: str) -> bytes | None:
+        """None if it was not made, or is dropped."""
+        return self._bodies.get(language) if self._bodies else None
 
-    def frame(self, language: str, event_id: str) -> bytes:
-        """The event in the language, or in another if `render` was not called for it."""
-        body = self._bodies.get(language) or next(iter(self._bodies.values()))
-        return b"event: %s\nid: %s\ndata: %s\n\n" % (self.event.encode(), event_id.encode(), body)
+    def drop_bodies(self) -> None:
+        self._bodies = None
 
-    def advance(self, *, now: datetime) -> Item:
+    def drop_source(self) -> None:
+        """Once the bodies are made. The next reading makes an item anew."""
+        self._source = None
+
+    def advance(self, *, now: datetime) -> Item[Source]:
         """The item as it is now although no row has changed; itself if nothing has."""
         return self
 
-    def _body(self, *, now: datetime) -> dict[str, Any]:
+    def _describe(self, source: Source, *, now: datetime) -> dict[str, Any]:
         raise NotImplementedError
 
 
-class JobItem(Item):
+class JobItem(Item[JobState]):
     """The status of a job. Remaining seconds and signatures of URLs are no changes."""
 
-    __slots__ = ("_state",)
+    __slots__ = ()
 
     event = "status"
 
     def __init__(self, state: JobState, *, now: datetime) -> None:
         progress = queries.progress(state, now=now)
-        super().__init__(
-            state.id,
-            _digest(
-                state.id, state.status, progress, state.queue_position, state.credits_refunded,
-                state.media_name, state.thumbnail_name, len(state.images),
-            ),
+        digest = _digest(
+            state.id, state.status, progress, state.queue_position, state.credits_refunded,
+            state.media_name, state.thumbnail_name, len(state.images),
         )  # fmt: skip
-        self._state = state
+        has_ended = state.status in JobStatus.terminal()
+        super().__init__(state.id, digest, state, has_ended=has_ended)
 
-    @property
-    def has_ended(self) -> bool:  # type: ignore[override]
-        return self._state.status in JobStatus.terminal()
+    def drop_source(self) -> None:
+        """Kept while progress follows the clock."""
+        if self._source is not None and (self.has_ended or self._source.expected_at is None):
+            self._source = None
 
-    def advance(self, *, now: datetime) -> Item:
+    def advance(self, *, now: datetime) -> Item[JobState]:
         """Progress follows the clock between two reports of the provider."""
-        if self.has_ended or self._state.expected_at is None:
+        if self._source is None:
             return self
-        advanced = JobItem(self._state, now=now)
+        advanced = JobItem(self._source, now=now)
         return self if advanced.digest == self.digest else advanced
 
-    def _body(self, *, now: datetime) -> dict[str, Any]:
-        return job_status(self._state, now=now)
+    def _describe(self, source: JobState, *, now: datetime) -> dict[str, Any]:
+        return job_status(source, now=now)
 
 
-class BalanceItem(Item):
+class BalanceItem(Item[BalanceSummary]):
     """The response of get-user-credits."""
 
-    __slots__ = ("_summary",)
+    __slots__ = ()
 
     event = "balance"
 
     def __init__(self, summary: BalanceSummary) -> None:
-        super().__init__("balance", _digest("balance", summary))
-        self._summary = summary
+        super().__init__("balance", _digest("balance", summary), summary)
 
-    def _body(self, *, now: datetime) -> dict[str, Any]:
-        return credits_json(self._summary)
+    def _describe(self, source: BalanceSummary, *, now: datetime) -> dict[str, Any]:
+        return credits_json(source)
+
+
+AnyItem = Item[Any]
 
 
 class Told:
@@ -143,11 +157,11 @@ class Told:
         self._digests: dict[UUID | str, bytes] = {}
         self._of_last_id = read_event_id(last_event_id)
 
-    def frames(self, items: Iterable[Item], language: str) -> list[bytes]:
+    def frames(self, items: Iterable[AnyItem], language: str) -> list[bytes]:
         """The events for the items whose state the client has not been told; from now on it has.
 
-        `items` are all that the stream tells, and rendered. The id of each event counts only the
-        items up to it.
+        `items` are all that the stream tells. Those without a body in the language come later. The
+        id of each event counts only the items up to it.
         """
         now = {item.key: item for item in items}
         known = {
@@ -160,8 +174,16 @@ class Told:
             self._of_last_id = set()
         frames = []
         for key, item in now.items():
-            if known.get(key) != item.digest:
-                known[key] = item.digest
-                frames.append(item.frame(language, event_id(known.values())))
+            if known.get(key) == item.digest or (body := item.find_body(language)) is None:
+                continue
+            known[key] = item.digest
+            told = event_id(known.values())
+            frames.append(
+                b"event: %s\nid: %s\ndata: %s\n\n" % (item.event.encode(), told.encode(), body)
+            )
         self._digests = known
         return frames
+
+    def lacks(self, item: AnyItem) -> bool:
+        is_told = self._digests.get(item.key) == item.digest or item.digest in self._of_last_id
+        return not is_told

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from credits import queries as credit_queries
 from generation import queries
-from rendio.events.items import BalanceItem, Item, JobItem
+from rendio.events.items import AnyItem, BalanceItem, JobItem
 
 # A job has ended by then, a video that comes after the refund included.
 RECENT = timedelta(days=1)
@@ -24,7 +24,7 @@ class Topic(NamedTuple):
     job_id: UUID | None = None
 
 
-def read(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[Item]]:
+def read(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[AnyItem]]:
     """The items of each topic; none for a job that is deleted or another user's.
 
     Raises Django's database errors.
@@ -34,11 +34,11 @@ def read(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[Item]]
     ) | _read_users([topic for topic in topics if topic.job_id is None], now=now)
 
 
-def _read_jobs(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[Item]]:
+def _read_jobs(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[AnyItem]]:
     if not topics:
         return {}
     states = queries.get_states([topic.job_id for topic in topics if topic.job_id])
-    found: dict[Topic, list[Item]] = {topic: [] for topic in topics}
+    found: dict[Topic, list[AnyItem]] = {topic: [] for topic in topics}
     for topic in topics:
         state = states.get(topic.job_id) if topic.job_id else None
         if state and state.user_id == topic.user_id:
@@ -46,13 +46,13 @@ def _read_jobs(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[
     return found
 
 
-def _read_users(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[Item]]:
+def _read_users(topics: Collection[Topic], *, now: datetime) -> dict[Topic, list[AnyItem]]:
     if not topics:
         return {}
     user_ids = [topic.user_id for topic in topics]
     balances = credit_queries.balance_summaries(user_ids)
     jobs = queries.list_recent_states(user_ids, since=now - RECENT, limit=MAX_JOBS)
-    found: dict[Topic, list[Item]] = {}
+    found: dict[Topic, list[AnyItem]] = {}
     for topic in topics:
         summary = balances.get(topic.user_id)
         found[topic] = [BalanceItem(summary)] if summary else []

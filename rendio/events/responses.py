@@ -15,7 +15,7 @@ from django.http import HttpResponse
 
 from rendio.common import clock
 from rendio.events import reading
-from rendio.events.items import Item, Told
+from rendio.events.items import AnyItem, Told
 from rendio.events.reading import Topic
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -32,7 +32,7 @@ class Opening:
     topic: Topic
     session_id: UUID
     language_now: Callable[[], str]
-    items: list[Item]
+    items: list[AnyItem]
     # time.monotonic() before the items were read.
     read_at: float
     told: Told
@@ -51,24 +51,31 @@ class EventsResponse(HttpResponse):
     The events process goes on with `opening`.
     """
 
+    opening: Opening
+
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
         frames = opening.told.frames(opening.items, opening.language_now())
         self.has_news = bool(frames)
         content = b"".join([retry(LOOK_AGAIN_SECONDS), *frames])
+        for item in opening.items:
+            item.drop_bodies()
+            item.drop_source()
         super().__init__(content, content_type=CONTENT_TYPE, headers=HEADERS)
 
 
 def open_events(
     topic: Topic, *, session_id: UUID, language_now: Callable[[], str], last_event_id: str
 ) -> Opening:
-    """Read and render the topic's items. Raises Django's database errors."""
+    """Read the topic's items, and render those that are news. Raises Django's database errors."""
     read_at = time.monotonic()
     now = clock.now()
     items = reading.read([topic], now=now)[topic]
+    told = Told(last_event_id)
     for item in items:
-        item.render([language_now()], now=now)
-    return Opening(topic, session_id, language_now, items, read_at, Told(last_event_id))
+        if told.lacks(item):
+            item.render([language_now()], now=now)
+    return Opening(topic, session_id, language_now, items, read_at, told)
 
 
 def retry(seconds: float) -> bytes:
