@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.postgresql.base import Cursor as ClientCursor
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.models import Model, QuerySet
 from django.db.transaction import TransactionManagementError
-from psycopg import Cursor
 from psycopg.pq import TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
 
@@ -54,8 +54,7 @@ def begin_with(*statements: Statement[Any]) -> list[Any]:
         texts.insert(0, "BEGIN")
         # Or psycopg would send BEGIN by itself and wait. Commit and rollback are not affected.
         ours.connection.autocommit = True
-    # Django's usual cursor, because only the simple protocol takes several statements.
-    with ours.cursor() as cursor:
+    with _kept_cursor(ClientCursor) as cursor:
         cursor.execute("; ".join(texts), [one for each in statements for one in each.parameters])
         if begins:
             cursor.nextset()
@@ -74,32 +73,36 @@ def commit_with(sql: str, parameters: Mapping[str, Any]) -> Row:
     """
     ours = connections[DEFAULT_DB_ALIAS]
     is_outermost = ours.in_atomic_block and not ours.savepoint_ids
-    with ours.cursor() as cursor:
+    with _kept_cursor(ClientCursor) as cursor:
         cursor.execute(f"{sql}; COMMIT" if is_outermost else sql, parameters)
         row: Row = cursor.fetchone()
     return row
 
 
-@contextmanager
-def prepared_cursor() -> Iterator[CursorWrapper]:
+def prepared_cursor() -> AbstractContextManager[CursorWrapper]:
     """A cursor that sends parameters apart from the statement, so that it is prepared.
 
     Django's usual cursor writes them into the text, so that no statement repeats. Fetch the rows
-    within the block: the connection keeps the cursor for the next block, because a new one looks up
-    again how to convert each type.
+    within the block: the connection keeps the cursor for the next block.
     """
+    return _kept_cursor(ServerBindingCursor)
+
+
+@contextmanager
+def _kept_cursor(kind: type[Any]) -> Iterator[CursorWrapper]:
+    """A cursor that the connection keeps for the next block, because a new one looks up again how
+    to convert each type."""
     ours = connections[DEFAULT_DB_ALIAS]
     ours.ensure_connection()
     psycopg_connection = ours.connection
     # A block within this one makes its own.
-    cursor, psycopg_connection.idle_cursor = psycopg_connection.idle_cursor, None
+    cursor = psycopg_connection.idle_cursors.pop(kind, None)
     if cursor is None:
-        # The stubs do not know its base class.
-        cursor = cast("Cursor[Any]", ServerBindingCursor(psycopg_connection))  # type: ignore[call-arg]
+        cursor = kind(psycopg_connection)
         # psycopg's own, in C. Django's gives the same for its time zone, UTC, 20 times slower.
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
     yield _LoggedCursor(cursor, ours) if ours.queries_logged else ours.make_cursor(cursor)
-    psycopg_connection.idle_cursor = cursor
+    psycopg_connection.idle_cursors[kind] = cursor
 
 
 class _LoggedCursor(CursorDebugWrapper):

@@ -35,8 +35,8 @@ logger = structlog.get_logger(__name__)
 class Connection(psycopg.Connection[Any]):
     """A connection with limited waits."""
 
-    # Kept for the next prepared statement (rendio.common.db).
-    idle_cursor: psycopg.Cursor[Any] | None = None
+    # Kept for the next statement, by type (rendio.common.db).
+    idle_cursors: dict[type[psycopg.Cursor[Any]], psycopg.Cursor[Any]]
     _parameters: dict[str, Any]
 
     @classmethod
@@ -58,6 +58,7 @@ class Connection(psycopg.Connection[Any]):
                 silence.retried()
         silence.end()
         connection._parameters = parameters
+        connection.idle_cursors = {}
         connection._check_session()
         return connection
 
