@@ -14,10 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import structlog
 from django.conf import settings
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils.translation import gettext as _
 from PIL import Image
@@ -31,7 +28,6 @@ from generation.errors import (
     UploadsUnavailable,
 )
 from generation.models import (
-    FileDeletion,
     PictureProblem,
     Sanction,
     TrainingPicture,
@@ -41,14 +37,11 @@ from generation.moderation import screening
 from generation.providers.parsing import clean_text
 from generation.training import quota
 from generation.training.picture_checks import Measurements, find_problems, measure
-from generation.uploads import clamav, concurrency, reencoding
-from generation.uploads.ingest import MAX_STORE_TIME
+from generation.uploads import clamav, concurrency, ingest, reencoding
 from generation.uploads.reencoding import ReencodedImage
 from rendio.common.errors import InvalidInput, NotFound, RateLimited
 from rendio.common.ids import uuid7
 from rendio.common.web.parsers import SentFile
-
-logger = structlog.get_logger(__name__)
 
 # Of a call, and usable ones of a set: the most that trainers recommend is 20.
 MAX_PICTURES = 40
@@ -103,6 +96,7 @@ def add_pictures(
     the first file or the account.
     """
     training_set = _get_open_set(user_id, set_id, now=now) if set_id else None
+    quota.require_space_in_all()
     if training_set is None:
         quota.require_place(user_id=user_id, now=now)
     upload = _Upload(user_id, training_set, now=now)
@@ -192,25 +186,14 @@ class _Upload:
             size_bytes=len(image.jpeg),
             checks=prepared.checks,
         )
-        fallback_deletion = FileDeletion.objects.create(
-            name=picture.name, due_at=self.now + MAX_STORE_TIME
-        )
-        try:
-            default_storage.save(picture.name, ContentFile(image.jpeg))
-        except Exception as error:
-            logger.exception("storage_error")
-            raise StorageUnavailable from error
+        scheduled = ingest.save_file(picture.name, image.jpeg, now=self.now)
         with transaction.atomic(durable=True):
             # An account that is being deleted or merged gets no more images.
             account_queries.lock_open_account(self.user_id)
             training_set = self._lock_or_create_set()
             if not self._insert(picture, training_set, prepared.measured):
                 return None  # and the file is deleted when its deletion is due
-            is_kept = FileDeletion.objects.filter(
-                id=fallback_deletion.id, due_at=fallback_deletion.due_at
-            ).delete()[0]
-            if not is_kept:
-                raise StorageUnavailable  # the storage took so long that the deletion has begun
+            ingest.keep_file(scheduled)
         self.training_set = training_set
         return picture
 

@@ -29,19 +29,20 @@ def require_place(*, user_id: UUID, now: datetime) -> None:
 
 
 def require_space(*, user_id: UUID, size_bytes: int, now: datetime) -> None:
-    """Require space for another image of `size_bytes`.
-
-    Raises RateLimited until the user's earliest set is deleted, UploadsUnavailable if the sets of
-    all users are at their limit. Exact as `require_place`; the limit of all users may be exceeded
-    by simultaneous uploads.
-    """
+    """Require space for another image of this user, of `size_bytes`. Raises and exact as
+    `require_place`."""
     own = _pending().filter(user_id=user_id)
     limit = settings.TRAINING_BYTES_PER_USER
     if limit and _stored_bytes(own) + size_bytes > limit:
         earliest = own.aggregate(earliest=Min("remove_at"))["earliest"]
         raise RateLimited(retry_after=_seconds_until(earliest, now=now))
+
+
+def require_space_in_all() -> None:
+    """Require space among the sets of all users. Raises UploadsUnavailable. The limit may be
+    exceeded by the calls of the moment."""
     limit = settings.TRAINING_BYTES_IN_ALL
-    if limit and _stored_bytes(_pending()) + size_bytes > limit:
+    if limit and _stored_bytes(_pending()) >= limit:
         logger.error("training_sets_full", limit_bytes=limit)
         raise UploadsUnavailable
 

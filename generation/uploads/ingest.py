@@ -133,22 +133,33 @@ def _store(
         expires_at=now + lifetime,
         remove_at=now + lifetime,
     )
-    fallback_deletion = FileDeletion.objects.create(name=upload.name, due_at=now + MAX_STORE_TIME)
-    try:
-        default_storage.save(upload.name, ContentFile(content))
-    except Exception as error:
-        logger.exception("storage_error")
-        raise StorageUnavailable from error
+    scheduled = save_file(upload.name, content, now=now)
     with transaction.atomic(durable=True):
         # An account that is being deleted or merged gets no more uploads.
         account_queries.lock_open_account(user_id)
         # Under the account's lock, so that simultaneous uploads are counted one after the other.
         quota.require_space(user_id=user_id, size_bytes=upload.size_bytes, now=now)
         upload.save(force_insert=True)
-        is_kept = FileDeletion.objects.filter(
-            id=fallback_deletion.id, due_at=fallback_deletion.due_at
-        ).delete()[0]
-        if not is_kept:
-            raise StorageUnavailable  # the storage took so long that the deletion has begun
+        keep_file(scheduled)
     logger.info("upload_stored", upload_id=str(upload.id), bytes=len(content))
     return upload
+
+
+def save_file(name: str, content: bytes, *, now: datetime) -> FileDeletion:
+    """Store a file. Its deletion is scheduled first, until `keep_file`. Raises
+    StorageUnavailable."""
+    scheduled = FileDeletion.objects.create(name=name, due_at=now + MAX_STORE_TIME)
+    try:
+        default_storage.save(name, ContentFile(content))
+    except Exception as error:
+        logger.exception("storage_error")
+        raise StorageUnavailable from error
+    return scheduled
+
+
+def keep_file(scheduled: FileDeletion) -> None:
+    """Cancel the deletion of a stored file, in the transaction that inserts its row. Raises
+    StorageUnavailable if the storage took so long that the deletion has begun."""
+    same = FileDeletion.objects.filter(id=scheduled.id, due_at=scheduled.due_at)
+    if not same.delete()[0]:
+        raise StorageUnavailable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,14 +96,7 @@ def _refuse_constant(name: str) -> None:
 FORM_BYTES = 64 * 1024
 
 
-class FormParser(BaseParser):
-    """A multipart form with one file named `file`, of at most settings.MAX_UPLOAD_BYTES.
-
-    The file is `file` of the body, as bytes; other fields are text, other files are ignored. Too
-    large a body is refused as early as possible: by its Content-Length before reading, else while
-    reading.
-    """
-
+class _MultipartParser(BaseParser, ABC):
     media_type = "multipart/form-data"
 
     def parse(
@@ -111,15 +105,30 @@ class FormParser(BaseParser):
         media_type: str | None = None,
         parser_context: Any = None,
     ) -> dict[str, Any]:
+        return self.parse_form(stream, parser_context["request"].META)
+
+    @abstractmethod
+    def parse_form(self, stream: Any, meta: dict[str, Any]) -> dict[str, Any]:
+        """The body with the form's fields and files."""
+
+
+class FormParser(_MultipartParser):
+    """A multipart form with one file named `file`, of at most settings.MAX_UPLOAD_BYTES.
+
+    The file is `file` of the body, as bytes; other fields are text, other files are ignored. Too
+    large a body is refused as early as possible: by its Content-Length before reading, else while
+    reading.
+    """
+
+    def parse_form(self, stream: Any, meta: dict[str, Any]) -> dict[str, Any]:
         file = _SingleFileHandler()
-        limit = settings.MAX_UPLOAD_BYTES + FORM_BYTES
-        body = _parse_form(stream, parser_context["request"].META, file, max_bytes=limit)
+        body = _parse_form(stream, meta, file, max_bytes=settings.MAX_UPLOAD_BYTES + FORM_BYTES)
         if file.chunks is not None:
             body["file"] = b"".join(file.chunks)
         return body
 
 
-class FilesParser(BaseParser):
+class FilesParser(_MultipartParser):
     """A multipart form with files named `files`, together of at most
     settings.MAX_TRAINING_UPLOAD_BYTES.
 
@@ -128,17 +137,10 @@ class FilesParser(BaseParser):
     large a body is refused before reading.
     """
 
-    media_type = "multipart/form-data"
-
-    def parse(
-        self,
-        stream: Any,
-        media_type: str | None = None,
-        parser_context: Any = None,
-    ) -> dict[str, Any]:
+    def parse_form(self, stream: Any, meta: dict[str, Any]) -> dict[str, Any]:
         handler = _FilesHandler()
-        limit = settings.MAX_TRAINING_UPLOAD_BYTES + FORM_BYTES
-        body = _parse_form(stream, parser_context["request"].META, handler, max_bytes=limit)
+        max_bytes = settings.MAX_TRAINING_UPLOAD_BYTES + FORM_BYTES
+        body = _parse_form(stream, meta, handler, max_bytes=max_bytes)
         return body | {"files": handler.files}
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from PIL import Image
 
 from generation.models import FileDeletion, Job, TrainingPicture, TrainingSet
+from generation.uploads import concurrency
 from tests.helpers import pictures, training_pictures
 from tests.helpers.phone import assert_refused
 from tests.helpers.training_pictures import blurred, jpeg, portrait, portraits, scene, upload
@@ -144,6 +145,34 @@ def test_refused_calls_store_nothing(phone, new_guest, storage, subtests, settin
     assert len(storage.names()) == 1
 
 
+def test_a_user_sends_one_call_at_a_time_and_all_a_few(phone, new_guest, storage):
+    content, other = portraits(1), new_guest()
+    with concurrency.training_slot(phone.user_id):
+        assert_refused(upload(phone, content), 429, "ERR_4004")
+        assert upload(other, content).status_code == 201
+
+        with concurrency.training_slot(uuid4()):
+            busy = upload(other, content)
+
+    assert (busy.status_code, busy.headers["Retry-After"]) == (503, "5")
+    assert upload(phone, content).status_code == 201
+
+
+def test_what_the_storage_does_not_take_is_sent_again(phone, storage, settings):
+    one, two = portraits(2)
+    own = uploaded(upload(phone, [one]))["set_id"]
+    good, settings.MEDIA_ROOT = settings.MEDIA_ROOT, f"{settings.MEDIA_ROOT}/{storage.names()[0]}"
+
+    assert_refused(upload(phone, [two], set_id=own), 503, "ERR_6002")
+    assert problems(uploaded(upload(phone, [one, two], set_id=own))) == [[], ["not_checked"]]
+
+    assert TrainingPicture.objects.count() == 1
+    names = FileDeletion.objects.values_list("name", flat=True)
+    assert {name.startswith(f"training/{own}/") for name in names} == {True}
+    settings.MEDIA_ROOT = good
+    assert uploaded(upload(phone, [one, two], set_id=own))["usable"] == 2
+
+
 def test_a_user_stores_so_many_sets_and_bytes(phone, storage, settings):
     one, two = portraits(2)
     settings.TRAINING_SETS_PER_USER = 1
@@ -157,8 +186,11 @@ def test_a_user_stores_so_many_sets_and_bytes(phone, storage, settings):
     assert int(refused.headers["Retry-After"]) > 70 * 3600
     settings.TRAINING_BYTES_PER_USER, settings.TRAINING_BYTES_IN_ALL = 0, 1
     assert upload(phone, [two], set_id=own).status_code == 503
-    # What comes after an image of the same call is for the next call.
-    settings.TRAINING_BYTES_IN_ALL = 0
+
+
+def test_what_takes_too_long_is_for_the_next_call(phone, storage, settings):
+    one, two = portraits(2)
+    own = uploaded(upload(phone, [one]))["set_id"]
     settings.TRAINING_UPLOAD_SECONDS = 0
     body = uploaded(upload(phone, [two], set_id=own))
     assert problems(body) == [["not_checked"]]

@@ -39,10 +39,10 @@ def padded(size: int) -> bytes:
 def post(phone, storage):
     client = Client(raise_request_exception=False)
 
-    def send(body: bytes, content_type: str = TYPE, **environment):
+    def send(body: bytes, content_type: str = TYPE, path: str = "upload-image", **environment):
         return client.generic(
             "POST",
-            "/v1/upload-image",
+            f"/v1/{path}",
             body,
             content_type=content_type,
             headers=phone._headers(),
@@ -192,6 +192,12 @@ def test_no_form_however_odd_is_an_error_of_ours(post, phone: Phone, pieces, con
 
     assert answer.status_code in {201, 400, 413}, answer.content
     assert Upload.objects.count() - before == (answer.status_code == 201)
+    several = post(
+        b"--edge\r\n" + b"\r\n".join(pieces).replace(b'"file"', b'"files"'),
+        content_type,
+        "train/upload",
+    )
+    assert several.status_code in {201, 400, 413}, several.content
     assert not FileDeletion.objects.exists()
 
 
