@@ -25,7 +25,7 @@ from generation.video_files import process as decoding_process
 from rendio.common import clock
 from rendio.local import pytest_plugin
 from rendio.local.child_process import ChildProcess
-from tests.helpers import budget, fork_server, recorded_sign_in, shared_stack
+from tests.helpers import budget, fork_server, recorded_catalogue, recorded_sign_in, shared_stack
 from tests.helpers.database import connected_to
 from tests.helpers.phone import Phone
 from tests.helpers.sandbox_control import Sandbox
@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     ChildProcess.launch = staticmethod(fork_server.launch)
     decoding_process.launch = fork_server.decode
+    recorded_catalogue.install()
     settings.MIDDLEWARE = [
         # Whatever a test asks, and whatever it is about.
         "tests.helpers.openapi_conformance.OpenApiConformance",
@@ -130,6 +131,7 @@ def _clean_counters(settings: Any) -> None:
     _counters().flushdb()
     settings.RATE_LIMITS = {name: (0, window) for name, (_, window) in settings.RATE_LIMITS.items()}
     cache_catalogue.invalidate()
+    recorded_catalogue.begin_test()
     clock.reset()
     languages.changed.clear()
     blocklist.invalidate_cache()

@@ -80,7 +80,7 @@ def sign_in(subject: object, act: Callable[[], Any]) -> bool:
     if not connection.in_atomic_block:
         act()
         return True
-    changed = _changed_settings()
+    changed = changed_settings()
     recordings = _recordings.setdefault(act.__qualname__, [])
     number = _repeated[act.__qualname__]
     if number < len(recordings) and changed & recordings[number].settings:
@@ -98,7 +98,7 @@ def sign_in(subject: object, act: Callable[[], Any]) -> bool:
     return False
 
 
-def _changed_settings() -> set[str]:
+def changed_settings() -> set[str]:
     """Names of the settings that this test has changed by now."""
     changed: set[str] = set()
     layer = settings._wrapped
@@ -121,7 +121,7 @@ class _NotedSettings(UserSettingsHolder):
 
 
 @contextmanager
-def _noted_reads() -> Iterator[set[str]]:
+def noted_reads() -> Iterator[set[str]]:
     """Collect the names of the settings that are read meanwhile, in this and other threads."""
     replaced = settings._wrapped
     noted = _NotedSettings(replaced)
@@ -134,7 +134,7 @@ def _noted_reads() -> Iterator[set[str]]:
 
 def _record(subject: object, act: Callable[[], Any]) -> Recording:
     before = _rows()
-    with _noted_reads() as read:
+    with noted_reads() as read:
         act()
     ended_at = timezone.now()
     statements = [
