@@ -19,6 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.helpers.trained_weights import metadata_of, zip_of
+from tests.helpers.trained_weights import served as served_file
+
 WALK = """
 import json, os
 import fal_client
@@ -46,6 +49,10 @@ waiting = client.submit("fal-ai/slow/text-to-video", {"prompt": "A cat"})
 story["waiting"] = told(waiting.status())
 waiting.cancel()
 story["cancelled"] = told(waiting.status())
+
+trainer = "fal-ai/flux-lora-fast-training"
+order = {"images_data_url": os.environ["ZIP"], "trigger_word": "ohwx", "steps": 600}
+story["trained"] = client.submit(trainer, order).get()
 
 refused = client.submit("fal-ai/refused/text-to-video", {"prompt": "A cat"})
 try:
@@ -134,23 +141,26 @@ def story(served, tmp_path_factory):
     """What the client saw on one walk through all it can do."""
     served.control("reset")
     served.fal(queue_seconds=0.3, run_seconds=0.5)
+    served.fal(model="fal-ai/flux-lora-fast-training", queue_seconds=0, run_seconds=0)
     served.fal(model="fal-ai/slow/text-to-video", queue_seconds=60)
     served.fal(model="fal-ai/refused/text-to-video", outcome="content_policy", run_seconds=0)
     front = TlsFront(served.url, tmp_path_factory.mktemp("tls"))
-    walk = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", WALK],
-        env=os.environ
-        | {
-            "FAL_RUN_HOST": front.host,
-            "FAL_QUEUE_RUN_HOST": front.host,
-            "SSL_CERT_FILE": str(front.certificate),
-            "NO_PROXY": "*",
-            "HOOK": "http://127.0.0.1:1/hook",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    with served_file(zip_of(4)) as zip_url:
+        walk = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", WALK],
+            env=os.environ
+            | {
+                "FAL_RUN_HOST": front.host,
+                "FAL_QUEUE_RUN_HOST": front.host,
+                "SSL_CERT_FILE": str(front.certificate),
+                "NO_PROXY": "*",
+                "HOOK": "http://127.0.0.1:1/hook",
+                "ZIP": zip_url,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     front.close()
     assert walk.returncode == 0, walk.stderr
     return json.loads(walk.stdout) | {"asked": served.requests(), "jobs": served.jobs()}
@@ -179,6 +189,13 @@ def test_the_official_client_follows_a_job_to_its_end(story):
 def test_the_official_client_reads_the_result_by_handle_and_by_id(story):
     assert story["result"]["video"]["content_type"] == "video/mp4"
     assert story["result_by_id"] == story["result"]
+
+
+def test_the_official_client_gets_the_weights_of_a_training(served, story):
+    weights = story["trained"]["diffusers_lora_file"]
+
+    assert weights["file_name"] == "pytorch_lora_weights.safetensors"
+    assert metadata_of(served.http.get(weights["url"]).content)["trigger_word"] == "ohwx"
 
 
 def test_the_official_client_cancels_a_waiting_job_and_no_finished_one(story):
