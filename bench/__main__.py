@@ -20,7 +20,7 @@ import django
 from django.db import connection
 from rich.console import Console
 
-from bench import idle, limit, process_tree, record, rows, stage
+from bench import idle, limit, listeners, process_tree, record, rows, stage
 from bench.calls import Calls
 from bench.instant_provider import Outcome
 from bench.rows import Figures, Row
@@ -50,6 +50,7 @@ SETTINGS = {
     "QUOTE_SECONDS": "86400",
     # Jobs are reported by webhooks; submissions that never finish are not asked for.
     "POLL_FIRST_SECONDS": "600",
+    "EVENT_STREAMS_PER_USER": stage.NO_LIMIT,
 }
 
 
@@ -59,6 +60,12 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=16, help="kept open (default 16)")
     parser.add_argument("--users", type=int, default=200, help="who share them (default 200)")
     parser.add_argument("--jobs", type=int, default=200, help="in a round; 0: none (default 200)")
+    parser.add_argument(
+        "--streams", type=int, default=2000, help="open event streams; 0: none (default 2000)"
+    )
+    parser.add_argument(
+        "--reconnects", type=int, default=50_000, help="of event streams (default 50000)"
+    )
     parser.add_argument("--idle", type=int, default=60, help="seconds; 0: not (default 60)")
     parser.add_argument(
         "--sizes",
@@ -162,7 +169,7 @@ class _Run:
         from bench.world import proof
 
         began, machine, own = time.monotonic(), *_cpu_seconds()
-        idle_minute, jobs = self._measure_with_workers()
+        idle_minute, jobs, listening = self._measure_with_workers()
         calls = self._measure_rows(
             Calls(self.world, self.stack.url, self.stack.port, self.options.connections).rows(),
             seconds=self.options.seconds,
@@ -185,13 +192,16 @@ class _Run:
             jobs=jobs,
             growth=grown,
             idle=idle_minute,
+            listening=listening,
         )
         failed = [f"{row.name}: {row.first_error}" for row in [*calls, *jobs] if row.errors]
         return report, [*failed, *(f"ledger: {difference}" for difference in wrong)]
 
-    def _measure_with_workers(self) -> tuple[idle.Idle | None, list[Figures]]:
-        if not (self.options.idle or self.options.jobs):
-            return None, []
+    def _measure_with_workers(
+        self,
+    ) -> tuple[idle.Idle | None, list[Figures], listeners.Listening | None]:
+        if not (self.options.idle or self.options.jobs or self.options.streams):
+            return None, [], None
         from bench.jobs import Jobs
         from bench.report import figures_grid
 
@@ -217,8 +227,29 @@ class _Run:
                 jobs.rows(), seconds=LIMIT_SECONDS * JOB_ROUNDS, rounds=JOB_ROUNDS, workers=workers
             )
             self._show(figures_grid("Whole jobs", figures))
+        listening = None
+        if self.options.streams:
+            listening = self._measure_listeners()
+            self._show(listeners.grid(listening))
         self.stack.stop(*workers)
-        return idle_minute, figures
+        return idle_minute, figures, listening
+
+    def _measure_listeners(self) -> listeners.Listening:
+        from bench.world import finish_open_jobs
+
+        listeners.start_events(self.stack)
+        self.started.callback(self.stack.stop, "events")
+        listening = listeners.measure(
+            self.stack,
+            self.world,
+            provider_url=os.environ["SANDBOX_URL"],
+            streams=self.options.streams,
+            webhooks=listeners.WEBHOOKS,
+            reconnects=self.options.reconnects,
+        )
+        self.stack.stop("events")
+        finish_open_jobs()
+        return listening
 
     def _measure_rows(
         self, measured: Sequence[Row], *, seconds: float, rounds: int, workers: Sequence[str] = ()

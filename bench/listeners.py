@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 WARM = 100
 OPENED_AT_ONCE = 50
 IDLE_SECONDS = 20.0
-WEBHOOKS_PER_SECOND = 10
+WEBHOOKS, WEBHOOKS_PER_SECOND = 300, 10
 TIMEOUT_SECONDS = 60
 _STATUS = re.compile(rb'event: status\nid: ([\w-]+)\ndata: \{"job_id":"([0-9a-f-]{36})"')
 
@@ -116,12 +116,22 @@ async def _open_all(
     return opened
 
 
+def start_events(stack: Stack) -> None:
+    """Raises ServerFailed."""
+    stack.start("events")
+    if not wait_until(lambda: answers(f"{stack.events_url}/readyz"), timeout_seconds=60):
+        raise ServerFailed("The events process does not start.")
+
+
 def measure(
-    stack: Stack, world: World, *, streams: int, webhooks: int, reconnects: int
+    stack: Stack, world: World, *, provider_url: str, streams: int, webhooks: int, reconnects: int
 ) -> Listening:
-    """The stack's web, events and workers run, and its provider accepts jobs without finishing
-    them. Raises ServerFailed if a stream is refused or an event does not come."""
+    """The stack's web, events and workers run, and the provider's stand-in. Raises ServerFailed if
+    a stream is refused or an event does not come."""
     _raise_descriptor_limit()
+    # It accepts jobs, and never finishes them.
+    control = {"outcome": Outcome.NEVER.value, "delay_ms": "0"}
+    requests.post(f"{provider_url}/control", params=control, timeout=30)
     return asyncio.run(_measure(stack, world, streams, webhooks, reconnects))
 
 
@@ -263,7 +273,9 @@ def _raise_descriptor_limit() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.listeners", description=__doc__)
     parser.add_argument("--streams", type=int, default=2000, help="open at once (default 2000)")
-    parser.add_argument("--webhooks", type=int, default=300, help="to time (default 300)")
+    parser.add_argument(
+        "--webhooks", type=int, default=WEBHOOKS, help=f"to time (default {WEBHOOKS})"
+    )
     parser.add_argument("--reconnects", type=int, default=50_000, help="(default 50000)")
     options = parser.parse_args()
     console = Console(highlight=False)
@@ -290,14 +302,13 @@ def _run(
         "sandbox", [sys.executable, "-m", "bench.instant_provider", port]
     )
     idle.add_workers(stack)
-    stack.start("sandbox", "web", "events", "worker-high", "worker-low")
+    stack.start("sandbox", "web", "worker-high", "worker-low")
     stage.wait_until_ready(stack)
-    wait_until(lambda: answers(f"{stack.events_url}/readyz"), timeout_seconds=60)
-    control = {"outcome": Outcome.NEVER.value, "delay_ms": "0"}
-    requests.post(f"{provider_url}/control", params=control, timeout=30)
+    start_events(stack)
     found = measure(
         stack,
         world,
+        provider_url=provider_url,
         streams=options.streams,
         webhooks=options.webhooks,
         reconnects=options.reconnects,

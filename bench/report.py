@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench import idle
+from bench import idle, listeners
 from bench.growth import Growth
 from bench.plot import as_svg
 from bench.rows import PARTS, Figures
@@ -34,6 +34,7 @@ class Report:
     jobs: list[Figures] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     idle: idle.Idle | None = None
+    listening: listeners.Listening | None = None
 
     @property
     def setting(self) -> str:
@@ -64,6 +65,8 @@ class Report:
             grids.append(growth_grid(self.growth))
         if self.idle:
             grids.append(idle.grid(self.idle))
+        if self.listening:
+            grids.append(listeners.grid(self.listening))
         return grids
 
 

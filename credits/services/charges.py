@@ -11,7 +11,7 @@ from django.db.models import F
 from credits.errors import InsufficientCredits, LedgerBroken
 from credits.models import Kind, LedgerEntry, Lot, Wallet
 from credits.services import superseded
-from credits.services.entries import debit, expire, ledger_errors
+from credits.services.entries import announce, debit, expire, ledger_errors
 from credits.services.wallets import check_can_spend, lock_wallet
 from rendio.common.db import prepared_cursor
 from rendio.common.ids import uuid7
@@ -78,6 +78,7 @@ def refund(
     if entry.id != entry_id:
         return entry
     metrics.count_credits(Kind.REFUND, entry.change)
+    announce(wallet)
     if vars(entry)["has_superseded"]:
         wallet.refresh_from_db()
         if cancelled:

@@ -97,7 +97,7 @@ def append_entry(
     wallet.entry_count += 1
     wallet.save(update_fields=["balance", "debt", "lifetime_total", "entry_count"])
     metrics.count_credits(kind, change)
-    _announce(wallet)
+    announce(wallet)
     return LedgerEntry.objects.create(
         wallet=wallet,
         number=wallet.entry_count,
@@ -175,11 +175,12 @@ def debit(
             [entry_id, wallet.id, kind.value, amount, reason, job_id, acting_user_id, now],
         )
     metrics.count_credits(kind, -amount)
-    _announce(wallet)
+    announce(wallet)
     return entry_id
 
 
-def _announce(wallet: Wallet) -> None:
+def announce(wallet: Wallet) -> None:
+    """Announce a change of the balance on commit."""
     # The wallet of a deleted account has no user.
     if wallet.user_id:
         changes.announce_on_commit(wallet.user_id)
