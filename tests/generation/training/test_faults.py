@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import InMemoryStorage, default_storage
 
 from credits.ledger_check import find_discrepancies
+from generation.models import Breaker, ProviderHealth, Stage
 from tests.generation.kinds.test_faults import FAULTS
 from tests.generation.training.orders import only_trained_by, own_training, started, trained_by
-from tests.helpers.job_driver import assert_refunded, kinds_of
+from tests.helpers.job_driver import assert_refunded, kinds_of, submissions
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +48,31 @@ def test_every_training_ends_and_its_money_is_right(
     assert (answer["error"] or {}).get("code") == code
     assert answer["refunded"] is (code is not None)
     assert find_discrepancies() == []
+
+
+def test_a_storage_that_fails_sends_nothing_and_blames_no_provider(
+    customer, instant_trainers, life, monkeypatch
+):
+    """The zip cannot be written; later it can."""
+    broken = InMemoryStorage()
+    job = started(customer)
+    with monkeypatch.context() as patched:
+        patched.setattr(broken, "_save", refuse)
+        patched.setattr(default_storage, "_wrapped", broken)
+        patched.setattr(broken, "_open", lambda name, mode="rb": ContentFile(b"image"))
+        life.submit()
+    job.refresh_from_db()
+    assert (job.stage, job.tries) == (Stage.SUBMIT, 1)
+    assert submissions(instant_trainers) == []
+    [health] = ProviderHealth.objects.filter(provider="fal")
+    assert (health.state, health.failures) == (Breaker.CLOSED, 0)
+
+    life.run_until_done(job)
+
+    assert own_training(customer, job.id)["usable"] is True
+    assert trained_by(job).provider == "fal"
+    assert len(submissions(instant_trainers)) == 1
+
+
+def refuse(*_: object) -> str:
+    raise OSError("no space left")
