@@ -23,6 +23,8 @@ from prometheus_client import Metric, mmap_dict, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from rendio.common.observability.metrics_folder import FOLDER
+
 logger = structlog.get_logger(__name__)
 
 FIRST_BYTES = 1 << 16
@@ -131,7 +133,23 @@ def _set_aside_if_unreadable(file: Path) -> bool:
     return False
 
 
+class _Process:
+    """This process's id, as the files are named. The library asks at each count whether the process
+    has forked, and the system call takes as long as the counting."""
+
+    id = os.getpid()
+
+    @classmethod
+    def note(cls) -> None:
+        cls.id = os.getpid()
+
+
+os.register_at_fork(after_in_child=_Process.note)
+
+
 def use_safe_files() -> None:
     """Make the client library use CountsFile."""
     uses: Any = values
     uses.MmapedDict = CountsFile
+    if FOLDER in os.environ:
+        uses.ValueClass = uses.MultiProcessValue(lambda: _Process.id)

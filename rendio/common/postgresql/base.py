@@ -135,8 +135,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Called at the end of a request; never connects."""
-        # Without an error, `ensure_connection` looks when the connection is used again.
-        if self.errors_occurred and self._is_closed_by_server():
+        is_as_configured = self.autocommit == self.settings_dict["AUTOCOMMIT"]
+        if is_as_configured and not self.errors_occurred and self.close_at is None:
+            return  # `ensure_connection` looks when the connection is used again
+        if self._is_closed_by_server():
             self.close()
         else:
             super().close_if_unusable_or_obsolete()
