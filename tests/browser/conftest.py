@@ -32,7 +32,7 @@ PICTURES = os.environ.get("SCREENSHOTS")
 
 
 @pytest.fixture(autouse=True)
-def _real_passwords(_quick_passwords: None, settings: Any) -> None:
+def _real_passwords(settings: Any) -> None:
     """The web process knows no other hashes."""
     settings.PASSWORD_HASHERS = global_settings.PASSWORD_HASHERS
 

@@ -124,7 +124,7 @@ def test_a_fault_is_set_in_the_sandbox_and_ended_by_the_next(on, sandbox, phone)
     assert_refused(press(browser, page, "faults", fault="meteor"), 400, "ERR_4008")
 
 
-def test_a_purchase_in_the_sandbox_is_one_that_the_phone_can_report(on, sandbox, phone):
+def test_a_purchase_in_the_sandbox_is_one_that_its_user_can_report(on, sandbox, phone, new_guest):
     browser, page = visit()
 
     bought = press(
@@ -133,10 +133,9 @@ def test_a_purchase_in_the_sandbox_is_one_that_the_phone_can_report(on, sandbox,
     )  # fmt: skip
 
     [exchange] = bought.json()["exchanges"]
-    reported = phone.post(
-        "update-credits", {"transaction_id": exchange["answer"]["transaction_id"]}
-    )
-    assert reported.json()["credits_added"] == 50
+    transaction = {"transaction_id": exchange["answer"]["transaction_id"]}
+    assert_refused(new_guest().post("update-credits", transaction), 409, "ERR_4014")
+    assert phone.post("update-credits", transaction).json()["credits_added"] == 50
 
 
 def test_no_other_page_can_press_its_buttons(on, sandbox):
