@@ -1,8 +1,8 @@
-"""The HTTP server of the web processes: gunicorn's processes and HTTP parser with an event loop of
-our own.
+"""The HTTP server of the web processes: gunicorn's processes with a worker class of our own.
 
 gunicorn's threaded worker gives a thread to each connection that sends a request or reads a
-response, without a time limit. Here one loop in each process reads every request completely, and
-sends the rest of a response that the client does not accept at once. Threads only run the
-application (docs/decisions/0023-slow-clients.md).
+response, without a time limit. Here a thread acts for a connection only while there is something to
+do: requests are read completely before the application runs, and the part of a response that the
+client does not accept at once is sent later (docs/decisions/0023-slow-clients.md,
+0044-a-call-stays-in-one-thread.md).
 """
