@@ -98,9 +98,9 @@ def measure(sizes: Sequence[int]) -> list[Growth]:
         cases[size] = _cases(size)
     found: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for _round in range(ROUNDS):
-        for size, name in databases.items():
-            _use_database(name)
-            for case in cases[size]:
+        for same_case in zip(*cases.values(), strict=True):
+            for (size, name), case in zip(databases.items(), same_case, strict=True):
+                _use_database(name)
                 cheapest = found[case.name].get(size, math.inf)
                 found[case.name][size] = min(_cpu_ms(case), cheapest)
     return [Growth(name, cpu_ms) for name, cpu_ms in found.items()]
