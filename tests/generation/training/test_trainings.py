@@ -26,6 +26,8 @@ from generation.models import (
 from generation.providers.base import FailureReason
 from generation.training.picture_checks import MESSAGES
 from rendio.common.errors import InternalError
+from rendio.events.items import BalanceItem
+from rendio.events.reading import Topic, read
 from tests.generation.training.orders import (
     CONSENT,
     make_set,
@@ -225,6 +227,10 @@ def test_calls_about_media_know_no_trainings(customer, instant_trainers, life):
     for order in ({"model_id": str(trainer.id)}, {"model_id": None, "kind": "training"}):
         assert customer.generate(**order).status_code in {400, 404}
     assert str(trainer.id) not in customer.get("get-models").content.decode()
+    # Event streams tell the balance alone.
+    topics = Topic(customer.user_id), Topic(customer.user_id, job.id)
+    told = {type(item) for items in read(topics, now=life.now).values() for item in items}
+    assert told == {BalanceItem}
     # Nor does any answer have an address of the weights.
     assert "/media/" not in str(own_training(customer, job.id))
 
