@@ -66,7 +66,12 @@ def jpeg(picture: Image.Image) -> bytes:
 
 
 def portraits(count: int) -> list[bytes]:
-    return [jpeg(portrait(seed)) for seed in range(count)]
+    return [_portrait_jpeg(seed) for seed in range(count)]
+
+
+@cache
+def _portrait_jpeg(seed: int) -> bytes:
+    return jpeg(portrait(seed))
 
 
 def blurred(picture: Image.Image) -> Image.Image:
