@@ -58,6 +58,13 @@ class RouteSpec:
                 body[mapping.get("name", name)] = [value] if mapping.get("list") else value
         return body
 
+    @property
+    def changed_by_mask(self) -> str:
+        """The part of a mask where the provider changes the image: masks.WHITE, BLACK or
+        TRANSPARENT."""
+        changes: str = self.parameters.get("mask_url", {}).get("changes", "white")
+        return changes
+
     def loads(self, base_family: str) -> bool:
         """Whether the route can make images with a trained model of this base family."""
         return base_family in self.training.get("base_families", [])

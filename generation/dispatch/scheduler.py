@@ -13,10 +13,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from generation import masks, submission_files
 from generation.catalogue import cache, routing
 from generation.catalogue.specs import RouteSpec
 from generation.dispatch import circuit_breaker, fair_queue
@@ -24,8 +24,8 @@ from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS
 from generation.lifecycle import transitions
 from generation.models import Breaker, Job, ProviderHealth, ProviderRequest, Stage
+from generation.submission_files import SubmissionFile
 from generation.training import submission, usage
-from generation.training.submission import TrainingArchive
 from generation.uploads import retention
 
 logger = structlog.get_logger(__name__)
@@ -38,8 +38,8 @@ class Dispatch:
     route: RouteSpec
     body: dict[str, Any]
     is_probe: bool
-    # Of a training: the file to write before the submission.
-    archive: TrainingArchive | None = None
+    # To be written before the submission.
+    file: SubmissionFile | None = None
 
 
 @dataclass
@@ -141,22 +141,25 @@ def _prepare_dispatch(
         cost_usd=route.cost(job.settings),
         sent_at=now,
     )
-    archive = None
+    file: SubmissionFile | None = None
     if job.is_training:
-        inputs, archive = submission.prepare(job, route, request.id, now=now)
+        inputs, file = submission.prepare(job, route, request.id, now=now)
     else:
         inputs = _inputs(job)
+        if job.second_upload_id and "mask_url" in inputs and route.changed_by_mask != masks.WHITE:
+            inputs["mask_url"], file = masks.convert(
+                job, job.second_upload_id, request.id, changes=route.changed_by_mask, now=now
+            )
     body = route.payload(inputs)
     is_probe = health.state != Breaker.CLOSED
     if is_probe:
         circuit_breaker.start_probe(health, request, now=now)
-    return Dispatch(job, request, route, body, is_probe, archive)
+    return Dispatch(job, request, route, body, is_probe, file)
 
 
 def _inputs(job: Job) -> dict[str, Any]:
     inputs = {"prompt": job.prompt, **job.settings}
-    # The provider fetches files when it starts the job, at the latest at the run deadline.
-    seconds = settings.JOB_START_DEADLINE_SECONDS + cache.run_deadline_seconds(job.model_id)
+    seconds = submission_files.needed_seconds(job.model_id)
     if job.trained_model_id:
         inputs |= usage.inputs(job.trained_model_id, job.prompt, seconds=seconds)
     if not job.upload_id:
@@ -172,7 +175,7 @@ def _inputs(job: Job) -> dict[str, Any]:
 
 def _save_dispatches(dispatches: list[Dispatch], *, now: datetime) -> None:
     ProviderRequest.objects.bulk_create([item.request for item in dispatches])
-    submission.schedule_deletions([item.archive for item in dispatches if item.archive])
+    submission_files.schedule_deletions(item.file for item in dispatches if item.file)
     transitions.to_sent([item.job.id for item in dispatches], now=now)
 
 

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Exists, QuerySet
 
+from generation import submission_files
 from generation.catalogue import routing
 from generation.dispatch import circuit_breaker
 from generation.dispatch.scheduler import Dispatch, schedule_batch
@@ -37,7 +38,7 @@ from generation.providers.base import (
     SubmitResult,
     Unknown,
 )
-from generation.training.submission import NotPrepared, store_archive
+from generation.submission_files import NotPrepared
 from rendio.common.background.due_rows import for_each_logged
 from rendio.common.background.due_work import due_batch
 from rendio.common.observability import metrics
@@ -63,7 +64,7 @@ def submit_due(*, queue: str, now: datetime) -> int:
 
 
 def _send(item: Dispatch) -> SubmitResult | NotPrepared:
-    if item.archive and (problem := store_archive(item.archive)):
+    if item.file and (problem := submission_files.store(item.file)):
         return problem
     provider = get_provider(item.route.provider)
     token = urlencode({"token": item.request.webhook_token})
@@ -160,7 +161,9 @@ def _record(item: Dispatch, answer: SubmitResult | NotPrepared, now: datetime) -
 
 def _record_not_prepared(item: Dispatch, problem: NotPrepared, *, now: datetime) -> None:
     """Nothing was sent, and the provider is not the cause."""
-    logger.warning("training_not_prepared", job_id=str(item.job.id), error_type=problem.error_type)
+    logger.warning(
+        "submission_not_prepared", job_id=str(item.job.id), error_type=problem.error_type
+    )
     if problem.is_final:
         is_waited_for = _close_if_unanswered(
             item.request, RequestState.REFUSED, problem.error_type, problem.detail, now=now

@@ -31,7 +31,7 @@ def edit(spec: EditSpec, layer: Image.Image) -> Image.Image:
         mask = fetch(spec.mask_url)
         if mask.size != source.size:
             raise UnusableSource("the mask has another size than the image")
-        return Image.composite(layer.resize(source.size), source, mask.convert("L"))
+        return Image.composite(layer.resize(source.size), source, _changed(mask, spec))
     if spec.short_side:
         scale = spec.short_side / min(source.size)
         return source.resize((round(source.width * scale), round(source.height * scale)))
@@ -41,6 +41,16 @@ def edit(spec: EditSpec, layer: Image.Image) -> Image.Image:
         size = (long_side * width // max(spec.ratio), long_side * height // max(spec.ratio))
         source = ImageOps.fit(source, size)
     return Image.blend(source, layer.resize(source.size), EDIT_OPACITY)
+
+
+def _changed(mask: Image.Image, spec: EditSpec) -> Image.Image:
+    """White where the image changes."""
+    if spec.mask_changes == "transparent":
+        if not mask.has_transparency_data:
+            raise UnusableSource("the mask has no transparent part")
+        return ImageOps.invert(mask.convert("RGBA").getchannel("A"))
+    grey = mask.convert("L")
+    return ImageOps.invert(grey) if spec.mask_changes == "black" else grey
 
 
 def keyframes(spec: VideoSpec) -> tuple[Image.Image, Image.Image]:

@@ -41,7 +41,9 @@ class EditSpec:
     prompt: str
     image_url: str
     mask_url: str = ""
-    """If given, only the white part of the mask changes."""
+    """If given, only a part of the image changes."""
+    mask_changes: str = "white"
+    """The part of the mask where the image changes: white, black or transparent."""
     ratio: tuple[int, int] | None = None
     """If given, the image is cropped to it."""
     short_side: int = 0

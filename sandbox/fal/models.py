@@ -36,6 +36,16 @@ IMAGE_MODEL_FAMILIES = (
 # Models that return one `image` instead of `images`.
 SINGLE_IMAGE_MODELS = ("upscale/image",)
 EDIT_MODELS = ("/kontext", "/fill", "/edit", "/inpaint")
+# Models with a mask: the name of the field, and the part of the mask that changes the image. fal
+# does not state it for the last two: these are the conventions of Ideogram's and OpenAI's own APIs.
+MASKS = {
+    "/fill": ("mask_url", "white"),
+    "/inpaint": ("mask_url", "white"),
+    "ideogram/v3/edit": ("mask_url", "black"),
+    "gpt-image-1.5/edit": ("mask_image_url", "transparent"),
+}
+# Models that take a list of images, of which one is used here.
+IMAGE_LIST_MODELS = ("gpt-image-1.5/edit",)
 KEYFRAME_MODELS = ("first-last-frame-to-video",)
 # Models that load weights that a user trained, with the base family that these must be of.
 WEIGHTS_FAMILIES = {"fal-ai/flux-lora": "flux-1-dev", "fal-ai/flux-2/lora": "flux-2"}
@@ -191,14 +201,25 @@ def _parse_url(arguments: Mapping[str, Any], name: str) -> str:
 
 
 def _parse_edit(model: str, prompt: str, arguments: Mapping[str, Any], number: int) -> EditSpec:
-    has_mask = model.endswith(("/fill", "/inpaint"))
+    mask_field, changes = next(
+        (mask for family, mask in MASKS.items() if model.endswith(family)), ("", "white")
+    )
     return EditSpec(
         prompt,
-        _parse_url(arguments, "image_url"),
-        _parse_url(arguments, "mask_url") if has_mask else "",
+        _parse_first_url(arguments, "image_urls")
+        if model.endswith(IMAGE_LIST_MODELS)
+        else _parse_url(arguments, "image_url"),
+        _parse_url(arguments, mask_field) if mask_field else "",
+        changes,
         _parse_ratio(arguments) if "aspect_ratio" in arguments else None,
         number=number,
     )
+
+
+def _parse_first_url(arguments: Mapping[str, Any], name: str) -> str:
+    given = arguments.get(name)
+    first = given[0] if isinstance(given, list) and given else None
+    return _parse_url({name: first}, name)
 
 
 def _parse_upscale(arguments: Mapping[str, Any]) -> EditSpec:

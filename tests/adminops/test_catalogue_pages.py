@@ -267,6 +267,7 @@ WOULD_BREAK_THE_CATALOGUE = [
     ({"routes-0-parameters": {"prompt": {"format": "{x}"}}}, "parameters", "{} once"),
     ({"routes-0-parameters": {"prompt": {"format": "{}{0}"}}}, "parameters", "{} once"),
     ({"routes-0-parameters": {"prompt": {"object": {"path": 1}}}}, "parameters", '"{}" once'),
+    ({"routes-0-parameters": {"prompt": {"changes": "black"}}}, "parameters", "use {"),
     ({"routes-0-cost_multipliers": {"fps": {}}}, "cost_multipliers", "no setting"),
     ({"routes-0-training": {"base_family": "x"}}, "training", "must be one of base_families"),
     ({"routes-0-training": {"base_families": "x"}}, "training", "not a valid value"),

@@ -16,6 +16,7 @@ from adminops.actions import catalogue_limits
 from adminops.actions.catalogue import RouteEdit
 from adminops.admin.edit_pages import EditForm, require_between
 from adminops.admin.visible_text import VisibleTextForm
+from generation import masks
 from generation.catalogue import setting_rules
 from generation.catalogue.kinds import (
     KINDS,
@@ -48,6 +49,8 @@ else:
 INPUTS = ("prompt", *SOURCE_IMAGES, WEIGHTS_URL, *TRAINING_INPUTS)
 # Characters of a text that an order may have as a setting.
 TEXT_MAX = 2000
+# What a provider changes by a mask.
+MASK_PARTS = (masks.WHITE, masks.BLACK, masks.TRANSPARENT)
 # Fields of a route's training, and whether a value is valid.
 TRAINER_FIELDS: dict[str, Callable[[Any], bool]] = {
     "base_family": lambda value: _is_name(value),
@@ -329,14 +332,14 @@ def check_parameters(parameters: dict[str, Any], model: GenerationModel) -> None
     for name, mapping in parameters.items():
         if name not in known:
             problems.append(f"{name}: must be one of {', '.join(known)}.")
-        elif problem := _mapping_problem(mapping):
+        elif problem := _mapping_problem(mapping, is_mask=name == "mask_url"):
             problems.append(f"{name}: {problem}")
     if problems:
         raise ValidationError(problems)
 
 
-def _mapping_problem(mapping: Any) -> str | None:
-    keys = {"name", "format", "values", "list", "object"}
+def _mapping_problem(mapping: Any, *, is_mask: bool) -> str | None:
+    keys = {"name", "format", "values", "list", "object", *(["changes"] if is_mask else [])}
     if not isinstance(mapping, dict) or not set(mapping) <= keys:
         return (
             'use {"name": …}, with "format": "{}s", "values": {ours: theirs}, "list": true or '
@@ -349,6 +352,8 @@ def _mapping_problem(mapping: Any) -> str | None:
         return "name and format must be texts."
     if not isinstance(mapping.get("values", {}), dict) or set(mapping) >= {"format", "values"}:
         return "values must be an object, without a format."
+    if mapping.get("changes", masks.WHITE) not in MASK_PARTS:
+        return f"changes must be one of {', '.join(MASK_PARTS)}."
     if type(mapping.get("list", True)) is not bool:
         return "list must be true or false."
     shape = mapping.get("object", {"": PLACE})

@@ -15,13 +15,21 @@ from PIL import Image, ImageChops, ImageStat
 
 from credits.ledger_check import find_discrepancies
 from generation import cleanup
-from generation.models import Job, ModelKind, ProviderRequest, Upload
+from generation.catalogue import cache
+from generation.models import (
+    FileDeletion,
+    Job,
+    ModelKind,
+    ProviderRequest,
+    ProviderRoute,
+    Upload,
+)
 from rendio.common.signing_identity import parse
 from tests.generation.kinds.orders import BODIES, SIZE, left_half, masked, order, sources
 from tests.generation.kinds.test_images import download, input_of
 from tests.helpers import pictures
 from tests.helpers.content_credentials import active_manifest, certificate_and_key
-from tests.helpers.job_driver import assert_completed
+from tests.helpers.job_driver import assert_completed, assert_refunded, submissions
 from tests.helpers.phone import assert_refused
 
 LEFT, RIGHT = (0, 0, SIZE[0] // 2 - 4, SIZE[1]), (SIZE[0] // 2 + 4, 0, *SIZE)
@@ -87,6 +95,63 @@ def test_only_the_white_part_of_the_mask_changes(customer, instant_provider, lif
     assert image.size == SIZE
     assert difference(image, before, LEFT) > 40
     assert difference(image, before, RIGHT) < 5
+
+
+MASK_ROUTES = {
+    "black": ("fal-ai/ideogram/v3/edit", {}),
+    "transparent": (
+        "fal-ai/gpt-image-1.5/edit",
+        {
+            "image_url": {"name": "image_urls", "list": True},
+            "mask_url": {"name": "mask_image_url", "changes": "transparent"},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("changes", MASK_ROUTES)
+def test_a_mask_is_converted_for_a_provider_that_reads_it_in_another_way(
+    customer, instant_provider, life, changes
+):
+    provider_model_id, parameters = MASK_ROUTES[changes]
+    route = ProviderRoute.objects.get(model__kind=ModelKind.INPAINT)
+    route.provider_model_id = provider_model_id
+    route.parameters |= {"mask_url": {"name": "mask_url", "changes": changes}} | parameters
+    route.save()
+    cache.invalidate()
+    job = order(customer, ModelKind.INPAINT)
+    life.run_until_done(job)
+
+    image, before = made(customer, job), pictures.two_halves(SIZE)
+    assert difference(image, before, LEFT) > 40
+    assert difference(image, before, RIGHT) < 5
+    # The customer's mask stays as it was, and the converted one goes by itself.
+    with default_storage.open(job.second_upload.name) as file:
+        assert Image.open(file).getpixel((10, 10)) == 255
+    converted = f"jobs/{job.id}/{job.requests.get().id}.png"
+    scheduled = FileDeletion.objects.get(name=converted)
+    assert default_storage.exists(converted)
+    assert scheduled.due_at > life.now
+    cleanup.delete_due_files(now=scheduled.due_at)
+    assert not default_storage.exists(converted)
+
+
+def test_a_mask_that_cannot_be_converted_is_refunded_and_blames_no_provider(
+    customer, instant_provider, life
+):
+    route = ProviderRoute.objects.get(model__kind=ModelKind.INPAINT)
+    route.parameters["mask_url"]["changes"] = "black"
+    route.save()
+    cache.invalidate()
+    before = customer.balance()
+    job = order(customer, ModelKind.INPAINT)
+    default_storage.delete(job.second_upload.name)
+
+    life.run_until_done(job)
+
+    assert_refunded(job, code="ERR_6003")
+    assert (customer.balance(), submissions(instant_provider)) == (before, [])
+    assert find_discrepancies() == []
 
 
 @pytest.mark.parametrize(("resolution", "credits"), [("1080p", 1), ("2160p", 3)])
