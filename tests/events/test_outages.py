@@ -4,52 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack
-from types import SimpleNamespace
 
 import pytest
 import requests
 
-from rendio.local import pytest_plugin
-from rendio.local.data_dir import DataDir
-from rendio.local.servers import PostgreSQL, Valkey
-from rendio.local.stack import Stack
-from rendio.local.wait import wait_until
+from tests.helpers import own_servers
 from tests.helpers.budget import large
 from tests.helpers.event_stream import EventStream
-from tests.helpers.job_driver import WebPhone, serves, stack_environment
-from tests.helpers.wait import PATIENCE_SECONDS, wait_for
+from tests.helpers.job_driver import WebPhone, serves
+from tests.helpers.wait import wait_for
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, django_db_setup):
     """Web and events on a PostgreSQL and a Valkey of their own. Without workers no job is sent."""
-    with ExitStack() as started:
-        data_dir = DataDir(tmp_path_factory.mktemp("outages"))
-        data_dir.acquire()
-        started.callback(data_dir.release)
-        is_migrated = pytest_plugin.copy_template(data_dir)
-        password = data_dir.secrets()["POSTGRES_PASSWORD"]
-        database = PostgreSQL(data_dir, password=password)
-        started.callback(database.stop)
-        database.start()
-        name = pytest_plugin.MIGRATED if is_migrated else database.url.rpartition("/")[2]
-        valkey = Valkey(data_dir, durable=False)
-        started.callback(valkey.stop)
-        valkey.start()
-        environment = stack_environment(name, EVENT_STREAMS_PER_USER=50, DB_HANG_SECONDS=1) | {
-            "DATABASE_URL": f"{database.url.rpartition('/')[0]}/{name}",
-            "REDIS_URL": valkey.url,
-        }
-        environment.pop("PUBLIC_URL")
-        stack = started.enter_context(Stack(data_dir=data_dir, env=environment))
-        if not is_migrated:
-            migrate = stack.manage("migrate", "--no-input")
-            migrate.start()
-            assert wait_until(lambda: not migrate.running, timeout_seconds=PATIENCE_SECONDS)
-        stack.start("web", "events")
-        wait_for(lambda: serves(stack.url) and serves(stack.events_url))
-        yield SimpleNamespace(stack=stack, database=database, valkey=valkey)
+    folder = tmp_path_factory.mktemp("outages")
+    changes = {"EVENT_STREAMS_PER_USER": 50, "DB_HANG_SECONDS": 1}
+    with own_servers.serving(folder, "web", "events", durable=True, **changes) as service:
+        wait_for(lambda: serves(service.stack.events_url))
+        yield service
 
 
 class Listener(threading.Thread):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from types import SimpleNamespace
+from contextlib import contextmanager
 
 import pytest
 import requests
 
-from rendio.local import pytest_plugin
-from rendio.local.data_dir import DataDir
-from rendio.local.servers import PostgreSQL, Valkey
-from rendio.local.stack import Stack
-from rendio.local.wait import wait_until
+from tests.helpers import own_servers
 from tests.helpers.budget import large
-from tests.helpers.job_driver import WebPhone, serves, stack_environment
-from tests.helpers.wait import PATIENCE_SECONDS, wait_for
+from tests.helpers.job_driver import WebPhone
+from tests.helpers.wait import wait_for
 
 # More than the request threads of both web processes.
 AT_ONCE = 24
@@ -25,40 +20,16 @@ AT_ONCE = 24
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, django_db_setup):
     """Web and worker on a PostgreSQL and a Valkey of their own."""
-    with ExitStack() as started:
-        data_dir = DataDir(tmp_path_factory.mktemp("outages"))
-        data_dir.acquire()
-        started.callback(data_dir.release)
-        is_migrated = pytest_plugin.copy_template(data_dir)
-        password = data_dir.secrets()["POSTGRES_PASSWORD"]
-        database = PostgreSQL(data_dir, password=password, durable=False)
-        started.callback(database.stop)
-        database.start()
-        name = pytest_plugin.MIGRATED if is_migrated else database.url.rpartition("/")[2]
-        valkey = Valkey(data_dir, durable=False)
-        started.callback(valkey.stop)
-        valkey.start()
-        environment = stack_environment(
-            name,
-            # Too high to be reached, but still counted in Redis.
-            RATE_LIMIT_DEVICE_CHECK_PER_HOUR=1_000_000,
-            RATE_LIMIT_FIRST_CHECK_PER_HOUR=1_000_000,
-            RATE_LIMIT_UNPROVEN_PER_HOUR=1_000_000,
-            DB_HANG_SECONDS=1,
-        ) | {
-            "DATABASE_URL": f"{database.url.rpartition('/')[0]}/{name}",
-            "REDIS_URL": valkey.url,
-            "MEDIA_ROOT": str(data_dir.media),
-        }
-        environment.pop("PUBLIC_URL")
-        stack = started.enter_context(Stack(data_dir=data_dir, env=environment))
-        if not is_migrated:
-            migrate = stack.manage("migrate", "--no-input")
-            migrate.start()
-            assert wait_until(lambda: not migrate.running, timeout_seconds=PATIENCE_SECONDS)
-        stack.start("web", "worker")
-        wait_for(lambda: serves(stack.url))
-        yield SimpleNamespace(stack=stack, url=stack.url, database=database, valkey=valkey)
+    with own_servers.serving(
+        tmp_path_factory.mktemp("outages"),
+        *["web", "worker"],
+        # Too high to be reached, but still counted in Redis.
+        RATE_LIMIT_DEVICE_CHECK_PER_HOUR=1_000_000,
+        RATE_LIMIT_FIRST_CHECK_PER_HOUR=1_000_000,
+        RATE_LIMIT_UNPROVEN_PER_HOUR=1_000_000,
+        DB_HANG_SECONDS=1,
+    ) as service:
+        yield service
 
 
 @pytest.fixture
