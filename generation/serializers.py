@@ -23,9 +23,15 @@ from rendio.common.times import iso
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
 REFUNDED_HELP = "Whether credits were refunded."
-CREDITS_REFUNDED_HELP = (
-    "Refunded credits, if not all: a fee was kept, or some of several images did not come."
-)
+
+
+def credits_refunded_field() -> serializers.IntegerField:
+    return serializers.IntegerField(
+        min_value=0,
+        required=False,
+        help_text="Refunded credits, if not all: a fee was kept, or some of several images did not "
+        "come.",
+    )
 
 
 class QuoteAnswer(serializers.Serializer):
@@ -117,9 +123,7 @@ class JobStatusAnswer(serializers.Serializer):
     images = _images_field()
     credits_used = serializers.IntegerField(min_value=1)
     refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
-    credits_refunded = serializers.IntegerField(
-        min_value=0, required=False, help_text=CREDITS_REFUNDED_HELP
-    )
+    credits_refunded = credits_refunded_field()
     error = JobError(allow_null=True)
     poll_after_seconds = serializers.IntegerField(min_value=2, max_value=30)
     created_at = serializers.DateTimeField()
@@ -195,9 +199,7 @@ class CancelledAnswer(serializers.Serializer):
     job_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
     refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
-    credits_refunded = serializers.IntegerField(
-        min_value=0, required=False, help_text=CREDITS_REFUNDED_HELP
-    )
+    credits_refunded = credits_refunded_field()
 
 
 def refund_fields(job: Job | JobState) -> dict[str, Any]:

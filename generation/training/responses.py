@@ -19,11 +19,11 @@ from generation.models import (
     TrainingKind,
 )
 from generation.serializers import (
-    CREDITS_REFUNDED_HELP,
     MAX_POLL_SECONDS,
     MIN_POLL_SECONDS,
     REFUNDED_HELP,
     JobError,
+    credits_refunded_field,
     refund_fields,
 )
 from generation.training.consent_text import TEXT_VERSION, consent_text
@@ -176,9 +176,7 @@ class TrainingAnswer(TrainedModelAnswer):
     )
     credits_used = serializers.IntegerField(min_value=1)
     refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
-    credits_refunded = serializers.IntegerField(
-        min_value=0, required=False, help_text=CREDITS_REFUNDED_HELP
-    )
+    credits_refunded = credits_refunded_field()
     error = JobError(allow_null=True)
     poll_after_seconds = serializers.IntegerField(
         min_value=MIN_POLL_SECONDS, max_value=MAX_POLL_SECONDS
@@ -210,9 +208,7 @@ class CancelledTrainingAnswer(serializers.Serializer):
     training_id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
     refunded = serializers.BooleanField(help_text=REFUNDED_HELP)
-    credits_refunded = serializers.IntegerField(
-        min_value=0, required=False, help_text=CREDITS_REFUNDED_HELP
-    )
+    credits_refunded = credits_refunded_field()
 
 
 def cancelled_answer(job: Job) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import adminops.openapi
 import billing.openapi
 import credits.openapi
 import generation.openapi
+import generation.training.openapi
 import rendio.events.openapi
 from adminops.api import StaffView
 from rendio.common.errors import (
@@ -43,6 +44,7 @@ OPERATIONS_BY_VIEW: Operations = {
     **credits.openapi.OPERATIONS,
     **billing.openapi.OPERATIONS,
     **generation.openapi.OPERATIONS,
+    **generation.training.openapi.OPERATIONS,
     **rendio.events.openapi.OPERATIONS,
     **adminops.openapi.OPERATIONS,
 }
