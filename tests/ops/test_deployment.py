@@ -28,7 +28,7 @@ SANDBOX_ENV = ROOT / "ops" / "sandbox.env"
 
 def test_compose_runs_what_the_procfile_does():
     assert set(PROCFILE) == {
-        "web", "worker-high", "worker-medium", "worker-low", "beat", "flower",
+        "web", "events", "worker-high", "worker-medium", "worker-low", "beat", "flower",
     }  # fmt: skip
     assert set(PROCFILE) < set(COMPOSE["services"])
     assert COMPOSE["services"]["sandbox"]["profiles"] == ["sandbox"]
@@ -66,7 +66,7 @@ def test_a_second_web_container_has_no_port_of_the_machine_to_quarrel_about():
 
 
 # What a container cannot be told otherwise: its own part in the whole.
-FIXED = {"PORT", "QUEUE", "ADDRESS", "MEDIA_ROOT"}
+FIXED = {"PORT", "EVENTS_PORT", "QUEUE", "ADDRESS", "MEDIA_ROOT"}
 
 
 def interpolated(text, given):
