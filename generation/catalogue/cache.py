@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from django.conf import settings
 from generation.catalogue import availability
 from generation.catalogue.availability import Availability
 from generation.catalogue.responses import model_answer, theme_answer
-from generation.catalogue.specs import ModelSpec, ThemeSpec, to_spec
+from generation.catalogue.specs import ModelSpec, ThemeSpec, UnknownKind, to_spec
 from generation.errors import InvalidModel
 from generation.models import GenerationModel, ModelKind, Theme, Tier, TrainingKind
 from rendio.common.text.collation import sort_key
@@ -115,7 +115,7 @@ def invalidate() -> None:
 
 
 def find_model(model_id: UUID) -> ModelSpec | None:
-    """The model, also if it is off sale; None if it was deleted."""
+    """The model, also if it is off sale; None if it was deleted. Raises UnknownKind."""
     if model := _find_on_sale(model_id):
         return model
     row = GenerationModel.objects.prefetch_related("routes").filter(id=model_id).first()
@@ -148,7 +148,7 @@ def _load() -> Catalogue:
     models: dict[UUID, ModelSpec] = {}
     bodies: dict[UUID, dict[str, Any]] = {}
     trainers: dict[TrainingKind, ModelSpec] = {}
-    for spec in sorted(map(to_spec, rows), key=partial(_model_sort_key, language="en")):
+    for spec in sorted(_known(rows), key=partial(_model_sort_key, language="en")):
         if not spec.routes:
             continue
         try:
@@ -208,6 +208,16 @@ def _load() -> Catalogue:
         },
         trainers,
     )
+
+
+def _known(rows: Iterable[GenerationModel]) -> Iterator[ModelSpec]:
+    """The models whose kind this release knows. While a newer one is deployed, its migration has
+    added others."""
+    for row in rows:
+        try:
+            yield to_spec(row)
+        except UnknownKind:
+            logger.warning("model_of_unknown_kind", model_id=str(row.id), kind=row.kind)
 
 
 def _model_sort_key(model: ModelSpec, *, language: str) -> tuple[Any, ...]:

@@ -202,8 +202,14 @@ class ThemeSpec:
     model_id: UUID
 
 
+class UnknownKind(Exception):
+    """A model of a kind that only a newer release knows."""
+
+
 def to_spec(row: GenerationModel) -> ModelSpec:
-    """Convert a database row, on sale or not."""
+    """Convert a database row, on sale or not. Raises UnknownKind."""
+    if row.kind not in KINDS:
+        raise UnknownKind(row.kind)
     return ModelSpec(
         id=row.id,
         name=row.name,

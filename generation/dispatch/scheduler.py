@@ -18,7 +18,7 @@ from django.db.models import Q
 
 from generation import masks, submission_files
 from generation.catalogue import cache, routing
-from generation.catalogue.specs import RouteSpec
+from generation.catalogue.specs import RouteSpec, UnknownKind
 from generation.dispatch import circuit_breaker, fair_queue
 from generation.dispatch.capacity import Capacity
 from generation.due_work import SUBMIT_JOBS
@@ -113,6 +113,9 @@ def _assign_routes(jobs: list[Job], capacity: Capacity, *, now: datetime) -> Bat
                 batch.no_capacity.append(job.id)
             elif all(capacity.is_unavailable(route.provider) for route in routes):
                 batch.no_route.append(job.id)
+        except UnknownKind:
+            # A worker of the newer release submits it.
+            batch.no_route.append(job.id)
         except Exception:
             # The model was deleted, or a catalogue row is invalid. Other jobs are still scheduled.
             logger.exception("route_unusable", job_id=str(job.id))

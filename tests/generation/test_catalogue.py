@@ -185,3 +185,14 @@ def test_a_theme_taken_off_is_not_shown(get):
     cache.invalidate()
 
     assert UUID(str(theme.id)) not in {UUID(t["id"]) for t in get("get-themes").json()["themes"]}
+
+
+def test_a_model_of_a_kind_that_this_release_does_not_know_is_left_out(get):
+    """While a newer release is deployed, its migration has run and this process still serves."""
+    GenerationModel.objects.filter(id=SORA).update(kind="text-to-hologram")
+    cache.invalidate()
+
+    found = models(get)
+
+    assert str(SORA) not in found
+    assert SORA_PRO in found

@@ -11,7 +11,15 @@ import pytest
 from generation.catalogue import cache, routing, specs
 from generation.dispatch.scheduler import schedule_batch
 from generation.lifecycle import submit
-from generation.models import Job, JobStatus, ProviderRequest, ProviderRoute, RequestState, Stage
+from generation.models import (
+    GenerationModel,
+    Job,
+    JobStatus,
+    ProviderRequest,
+    ProviderRoute,
+    RequestState,
+    Stage,
+)
 from generation.providers import get_provider
 from generation.providers.base import Accepted, FailureReason, Rejected
 from rendio.common.ids import uuid7
@@ -57,6 +65,23 @@ def states(job) -> list[str]:
 @pytest.fixture
 def second(db):
     return add_route()
+
+
+def test_a_job_of_a_kind_that_only_a_newer_release_knows_waits_for_that(
+    phone, instant_provider, life
+):
+    job = create_job(phone)
+    known = GenerationModel.objects.get(id=SORA).kind
+    GenerationModel.objects.filter(id=SORA).update(kind="text-to-hologram")
+    cache.invalidate()
+    life.submit()
+    assert asked(instant_provider) == []
+
+    GenerationModel.objects.filter(id=SORA).update(kind=known)
+    cache.invalidate()
+    life.run_until_done(job)
+
+    assert_completed(job)
 
 
 # --- On to the next -----------------------------------------------------------------------------
