@@ -39,6 +39,9 @@ MESSAGES: dict[str, Promise] = {
 # Sharpness is measured at one size, in squares, so that a sharp face before a soft background is
 # sharp.
 MEASURED_SIDE_PX, SQUARE_PX = 512, 64
+# Of the longer side to the shorter. A strip is measured as if it were no longer, because otherwise
+# one of 1 by 65,000 pixels would be enlarged to 17 gigapixels.
+MAX_MEASURED_RATIO = 4
 SHARPEST_SHARE = 0.1
 _LAPLACIAN = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128)
 # Of 255: up to here shadows are black, from there on highlights are white.
@@ -67,7 +70,8 @@ def measure(image: Image.Image) -> Measurements:
     """Measure an upright RGB image."""
     short_side = min(image.size)
     scale = MEASURED_SIDE_PX / short_side
-    size = (round(image.width * scale), round(image.height * scale))
+    longest = MEASURED_SIDE_PX * MAX_MEASURED_RATIO
+    size = (min(round(image.width * scale), longest), min(round(image.height * scale), longest))
     small = image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
     grey = small.convert("L")
     histogram, pixels = grey.histogram(), grey.width * grey.height

@@ -38,13 +38,16 @@ class StoredWeights:
 def unpack(path: Path, folder: Path, *, max_bytes: int) -> Path:
     """The safetensors file: `path` itself, or the only one in a tar, written to `folder`.
 
-    Raises UnusableFile.
+    A compressed tar is none: one megabyte could be a gigabyte before its first file. Raises
+    UnusableFile.
     """
-    if not tarfile.is_tarfile(path):
+    try:
+        archive = tarfile.open(path, "r:")  # noqa: SIM115
+    except tarfile.TarError:
         return path
     target = folder / FILE_NAME
     try:
-        with tarfile.open(path) as archive:
+        with archive:
             for number, member in enumerate(archive):
                 if number >= MAX_MEMBERS:
                     break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import struct
@@ -73,6 +74,7 @@ BAD = {
     "cut off": GOOD[:-1],
     "something behind": GOOD + b"\0",
     "a tar without weights": tar_of(("a.txt", b"text")),
+    "a tar that is compressed": gzip.compress(tar_of(("lora.safetensors", GOOD))),
     "a tar with a link": tar_of(link="/etc/passwd"),
     "a tar cut off": tar_of(("lora.safetensors", GOOD + b"\0" * 5000))[:2048],
     "a tar that grows": tar_of(("lora.safetensors", b"\0" * (MAX_BYTES + 1))),

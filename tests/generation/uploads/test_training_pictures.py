@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+from contextlib import contextmanager
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -46,6 +49,27 @@ def test_a_set_of_good_images_is_usable_and_stored_small_without_metadata(phone,
     stored = storage.read(names[-1])
     assert Image.open(BytesIO(stored)).size == (2048, 1536)
     assert b"SecretCameraMaker" not in stored
+
+
+@contextmanager
+def memory_left(size_bytes):
+    """This process gets so much more memory and no more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_a_strip_takes_no_more_memory_than_another_image(phone, storage):
+    strip = pictures.saved(Image.new("RGB", (16, 20_000)), "PNG")
+
+    with memory_left(500_000_000):
+        body = uploaded(upload(phone, [strip]))
+
+    assert "too_small" in problems(body)[0]
 
 
 def test_what_is_wrong_with_which_image_is_said_and_costs_nothing(phone, storage):
