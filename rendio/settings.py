@@ -657,7 +657,7 @@ STORE_COMMISSION_PERCENT = integer("STORE_COMMISSION_PERCENT", 30, at_most=99)
 # Smallest margin of a route (generation/catalogue/routing.py). Below zero, failover may cost us
 # money.
 MARGIN_FLOOR_PERCENT = integer("MARGIN_FLOOR_PERCENT", -50, at_least=-1000, at_most=100)
-# Of one events process: rendio/events. Each stream is a connection and some 30 kB.
+# Of one events process: rendio/events. Each stream is a connection and some 16 kB.
 EVENT_STREAMS_PER_PROCESS = integer("EVENT_STREAMS_PER_PROCESS", 10_000)
 EVENT_STREAMS_PER_USER = integer("EVENT_STREAMS_PER_USER", 4)
 JOB_WAIT_DEADLINE_SECONDS = integer("JOB_WAIT_DEADLINE_SECONDS", 1800, at_least=1)

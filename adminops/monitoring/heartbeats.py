@@ -1,4 +1,4 @@
-"""Heartbeats: every few seconds each worker and the scheduler writes a row that says it is alive.
+"""Heartbeats: every few seconds each process of ours writes a row that says it is alive.
 
 A late or lost heartbeat is harmless. Heartbeats are rows because they have to show the loss of
 Redis. A worker without its broker sends none, since it does no work. A worker that is alive but

@@ -25,8 +25,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from accounts import revocations
 from adminops.monitoring import heartbeats
-from rendio.events.hub import Hub, Stream
+from rendio.events.hub import Hub
 from rendio.events.responses import EventsResponse
+from rendio.events.streams import Stream
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
