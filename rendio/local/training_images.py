@@ -5,25 +5,30 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw
 
-SIDE_PX = 640
+SIZE_PX = (640, 640)
 SHAPES = 60
 
 
 def draw_images(count: int) -> list[bytes]:
-    """JPEGs of soft colours with hard edges on them."""
-    return [_draw(seed) for seed in range(count)]
+    """JPEG files."""
+    return [_jpeg(draw_image(seed)) for seed in range(count)]
 
 
-def _draw(seed: int) -> bytes:
+def draw_image(seed: int, size: tuple[int, int] = SIZE_PX) -> Image.Image:
+    """Soft colours with hard edges on them."""
     chance = random.Random(seed)  # noqa: S311
-    image = Image.frombytes("RGB", (6, 6), chance.randbytes(108)).resize((SIDE_PX, SIDE_PX))
+    width, height = size
+    image = Image.frombytes("RGB", (6, 6), chance.randbytes(108)).resize(size)
     draw = ImageDraw.Draw(image)
     for _ in range(SHAPES):
-        left, top = chance.randrange(SIDE_PX), chance.randrange(SIDE_PX)
+        left, top = chance.randrange(width), chance.randrange(height)
         draw.rectangle(
-            (left, top, left + SIDE_PX // 19, top + SIDE_PX // 27),
-            fill=tuple(chance.randbytes(3)),
+            (left, top, left + width // 19, top + height // 27), fill=tuple(chance.randbytes(3))
         )
+    return image
+
+
+def _jpeg(image: Image.Image) -> bytes:
     file = BytesIO()
     image.save(file, "JPEG", quality=90)
     return file.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image, ImageDraw, ImageFilter
 
 from generation.models import Job, TrainedModel, TrainingConsent, TrainingSet
+from rendio.local.training_images import draw_image
 from tests.helpers.pictures import saved
 
 SIZE = (576, 544)
@@ -18,15 +18,7 @@ SKIN, HAIR = (224, 172, 140), (60, 40, 30)
 
 
 def scene(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
-    """Soft colours with hard edges on them."""
-    chance = random.Random(seed)  # noqa: S311
-    picture = Image.frombytes("RGB", (6, 6), chance.randbytes(108)).resize(size)
-    draw = ImageDraw.Draw(picture)
-    for _ in range(60):
-        x, y = chance.randrange(size[0]), chance.randrange(size[1])
-        edges = (x, y, x + size[0] // 19, y + size[1] // 27)
-        draw.rectangle(edges, fill=tuple(chance.randbytes(3)))
-    return picture
+    return draw_image(seed, size)
 
 
 def portrait(seed: int, *, faces: int = 1) -> Image.Image:

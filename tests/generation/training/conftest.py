@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.generation.training.orders import want_captions
+from tests.generation.training.orders import TRAINERS_AT, want_captions
 from tests.helpers.job_driver import grant
 from tests.helpers.media_over_http import media_over_http
 from tests.helpers.phone import Phone
@@ -26,7 +26,7 @@ def customer(phone: Phone) -> Phone:
 @pytest.fixture
 def instant_trainers(sandbox: Sandbox) -> Sandbox:
     """Trainers that finish at once and send no webhooks."""
-    for provider in ("fal", "replicate"):
+    for provider in TRAINERS_AT:
         sandbox.provider(provider=provider, queue_seconds=0, run_seconds=0, webhooks=False)
     return sandbox
 

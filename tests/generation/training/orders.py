@@ -23,8 +23,11 @@ from generation.models import (
 )
 from generation.training.consent_text import TEXT_VERSION
 from tests.helpers import pictures
+from tests.helpers.job_driver import JobDriver
 from tests.helpers.phone import Phone
+from tests.helpers.sandbox_control import Sandbox
 
+TRAINERS_AT = ("fal", "replicate")
 CONSENT = {"accepted": True, "text_version": TEXT_VERSION}
 
 
@@ -80,6 +83,21 @@ def started(phone: Phone, **changes: Any) -> Job:
     answer = start(phone, **changes)
     assert answer.status_code == 200, answer.content
     return Job.objects.get(id=answer.json()["training_id"])
+
+
+def completed_or_running(
+    phone: Phone, life: JobDriver, sandbox: Sandbox, *, set_id: str, is_running: bool
+) -> Job:
+    """A training of this set: completed, or at a provider for another hour."""
+    if is_running:
+        for provider in TRAINERS_AT:
+            sandbox.provider(provider=provider, run_seconds=3600)
+    job = started(phone, set_id=set_id)
+    if is_running:
+        life.submit()
+    else:
+        life.run_until_done(job)
+    return job
 
 
 def only_trained_by(provider: str) -> None:

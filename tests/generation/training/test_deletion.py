@@ -17,6 +17,7 @@ from generation.models import (
     TrainingSet,
 )
 from tests.generation.training.orders import (
+    completed_or_running,
     make_set,
     only_trained_by,
     started,
@@ -143,14 +144,10 @@ def test_an_account_deletion_deletes_models_here_and_at_the_provider(
     customer, instant_trainers, life, short_deadlines, is_running
 ):
     only_trained_by("replicate")
-    if is_running:
-        instant_trainers.provider(provider="replicate", run_seconds=3600)
     set_id = make_set(customer)
-    job = started(customer, set_id=set_id)
-    if is_running:
-        life.submit()
-    else:
-        life.run_until_done(job)
+    job = completed_or_running(
+        customer, life, instant_trainers, set_id=set_id, is_running=is_running
+    )
 
     assert customer.post("delete-account", {"confirm": True}).status_code == 200
 

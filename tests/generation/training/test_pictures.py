@@ -14,6 +14,7 @@ from generation.due_work import DELETE_FILES, DELETE_TRAINING_SETS
 from generation.models import FileDeletion, Job, TrainingConsent, TrainingSet
 from generation.training.consent_text import TEXT_VERSION
 from tests.generation.training.orders import (
+    completed_or_running,
     make_set,
     only_trained_by,
     own_training,
@@ -124,15 +125,11 @@ def test_a_set_that_is_never_trained_is_deleted_when_it_expires(customer, life):
 def test_withdrawing_a_consent_deletes_the_images_and_the_model(
     customer, instant_trainers, life, short_deadlines, is_running
 ):
-    if is_running:
-        instant_trainers.provider(provider="fal", run_seconds=3600)
     before = customer.balance()
     set_id = make_set(customer)
-    job = started(customer, set_id=set_id)
-    if is_running:
-        life.submit()
-    else:
-        life.run_until_done(job)
+    job = completed_or_running(
+        customer, life, instant_trainers, set_id=set_id, is_running=is_running
+    )
     trained = trained_by(job)
 
     answer = customer.post(f"train/models/{trained.id}/withdraw-consent")
