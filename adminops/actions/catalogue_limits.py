@@ -28,6 +28,8 @@ _ROUTE_FIELDS = (
     "provider",
     "provider_model_id",
     "cost_unit",
+    "input_cost_usd",
+    "max_input_megapixels",
     "cost_multipliers",
     "parameters",
     "constants",

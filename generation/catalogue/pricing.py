@@ -13,6 +13,7 @@ from generation.models import CostUnit, PricingType
 
 # The base price of a `duration` model is for this many seconds.
 BASE_PRICE_SECONDS = 4
+PIXELS_PER_MEGAPIXEL = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ def cost_usd(
     if unit == CostUnit.SECOND:
         return cost * Decimal(chosen.get("duration", BASE_PRICE_SECONDS))
     return cost
+
+
+def megapixels(width: int, height: int) -> int:
+    """Of an image, rounded up, as providers charge them."""
+    return -(-width * height // PIXELS_PER_MEGAPIXEL)
 
 
 def _apply_multipliers(

@@ -35,6 +35,8 @@ class RouteSpec:
     weight: int
     cost_usd: Decimal
     cost_unit: str
+    input_cost_usd: Decimal
+    max_input_megapixels: int
     cost_multipliers: dict[str, dict[str, Any]]
     parameters: dict[str, dict[str, Any]]
     constants: dict[str, Any]
@@ -85,8 +87,11 @@ class RouteSpec:
             chosen.get(name) in allowed for name, allowed in self.limits.items()
         )
 
-    def cost(self, chosen: dict[str, Any]) -> Decimal:
-        return pricing.cost_usd(
+    def cost(self, chosen: dict[str, Any], *, input_megapixels: int | None = None) -> Decimal:
+        """`input_megapixels` are those of the source images. By default the most that count."""
+        most = self.max_input_megapixels
+        megapixels = most if input_megapixels is None else min(input_megapixels, most)
+        return self.input_cost_usd * megapixels + pricing.cost_usd(
             unit=self.cost_unit,
             unit_cost_usd=self.cost_usd,
             multipliers=self.cost_multipliers,
@@ -234,6 +239,8 @@ def to_spec(row: GenerationModel) -> ModelSpec:
                 weight=route.weight,
                 cost_usd=route.cost_usd,
                 cost_unit=route.cost_unit,
+                input_cost_usd=route.input_cost_usd,
+                max_input_megapixels=route.max_input_megapixels,
                 cost_multipliers=route.cost_multipliers,
                 parameters=route.parameters,
                 constants=route.constants,

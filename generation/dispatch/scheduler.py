@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from generation import masks, submission_files
-from generation.catalogue import cache, routing
+from generation.catalogue import cache, pricing, routing
 from generation.catalogue.specs import RouteSpec, UnknownKind
 from generation.dispatch import circuit_breaker, fair_queue
 from generation.dispatch.capacity import Capacity
@@ -141,7 +141,7 @@ def _prepare_dispatch(
         route_id=route.id,
         provider=route.provider,
         key_label=health.key_label,
-        cost_usd=route.cost(job.settings),
+        cost_usd=route.cost(job.settings, input_megapixels=_input_megapixels(job, route)),
         sent_at=now,
     )
     file: SubmissionFile | None = None
@@ -158,6 +158,14 @@ def _prepare_dispatch(
     if is_probe:
         circuit_breaker.start_probe(health, request, now=now)
     return Dispatch(job, request, route, body, is_probe, file)
+
+
+def _input_megapixels(job: Job, route: RouteSpec) -> int:
+    """Of the source images, rounded up for each. 0 where the route does not charge for them."""
+    if not route.input_cost_usd:
+        return 0
+    images = [image for image in (job.upload, job.second_upload) if image]
+    return sum(pricing.megapixels(image.width, image.height) for image in images)
 
 
 def _inputs(job: Job) -> dict[str, Any]:

@@ -125,6 +125,22 @@ class ProviderRoute(models.Model):
         "cost (USD)", max_digits=8, decimal_places=4, help_text="Cost per unit."
     )
     cost_unit = models.CharField(max_length=10, choices=CostUnit.choices)
+    input_cost_usd = models.DecimalField(
+        "input cost (USD)",
+        max_digits=8,
+        decimal_places=4,
+        default=0,
+        db_default=0,
+        validators=[MinValueValidator(0)],
+        help_text="Added for each megapixel of the source images, rounded up for each image.",
+    )
+    max_input_megapixels = models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1)],
+        help_text="Megapixels of an order's images that the provider charges at most, because it "
+        "makes larger images smaller. Margins are calculated with them.",
+    )
     cost_multipliers = models.JSONField(
         default=dict,
         blank=True,

@@ -35,7 +35,9 @@ def edit(spec: EditSpec, layer: Image.Image) -> Image.Image:
     if spec.short_side:
         scale = spec.short_side / min(source.size)
         return source.resize((round(source.width * scale), round(source.height * scale)))
-    if spec.ratio:
+    if spec.size:
+        source = ImageOps.fit(source, spec.size)
+    elif spec.ratio:
         width, height = spec.ratio
         long_side = max(source.size)
         size = (long_side * width // max(spec.ratio), long_side * height // max(spec.ratio))

@@ -46,6 +46,8 @@ class EditSpec:
     """The part of the mask where the image changes: white, black or transparent."""
     ratio: tuple[int, int] | None = None
     """If given, the image is cropped to it."""
+    size: tuple[int, int] | None = None
+    """In pixels. If given, the image is cropped and scaled to it."""
     short_side: int = 0
     """In pixels. If given, the image is enlarged to it, and nothing else changes."""
     number: int = 0

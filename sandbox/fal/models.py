@@ -45,7 +45,7 @@ MASKS = {
     "gpt-image-1.5/edit": ("mask_image_url", "transparent"),
 }
 # Models that take a list of images, of which one is used here.
-IMAGE_LIST_MODELS = ("gpt-image-1.5/edit",)
+IMAGE_LIST_MODELS = ("gpt-image-1.5/edit", "flux-2/klein/9b/edit")
 KEYFRAME_MODELS = ("first-last-frame-to-video",)
 # Models that load weights that a user trained, with the base family that these must be of.
 WEIGHTS_FAMILIES = {"fal-ai/flux-lora": "flux-1-dev", "fal-ai/flux-2/lora": "flux-2"}
@@ -212,6 +212,7 @@ def _parse_edit(model: str, prompt: str, arguments: Mapping[str, Any], number: i
         _parse_url(arguments, mask_field) if mask_field else "",
         changes,
         _parse_ratio(arguments) if "aspect_ratio" in arguments else None,
+        _parse_image_size(arguments) if "image_size" in arguments else None,
         number=number,
     )
 

@@ -64,6 +64,7 @@ class RouteInline(StackedInline):
         ("provider", "provider_model_id"),
         ("position", "weight", "state"),
         ("cost_usd", "cost_unit"),
+        ("input_cost_usd", "max_input_megapixels"),
         "parameters",
         "constants",
         "limits",
@@ -223,6 +224,7 @@ class RouteAdmin(ReadOnlyAdmin):
         ("model_link", "state"),
         ("position", "weight"),
         ("cost_usd", "cost_unit"),
+        ("input_cost_usd", "max_input_megapixels"),
     )
     collated_fields = ("model__name",)
     actions_detail = ("disable", "enable")

@@ -29,9 +29,10 @@ from tests.generation.kinds.orders import BODIES, SIZE, left_half, masked, order
 from tests.generation.kinds.test_images import download, input_of
 from tests.helpers import pictures
 from tests.helpers.content_credentials import active_manifest, certificate_and_key
-from tests.helpers.job_driver import assert_completed, assert_refunded, submissions
+from tests.helpers.job_driver import assert_completed, assert_refunded, create_job, submissions
 from tests.helpers.phone import assert_refused
 
+KLEIN = "00000000-0000-4000-8000-00000000001c"
 LEFT, RIGHT = (0, 0, SIZE[0] // 2 - 4, SIZE[1]), (SIZE[0] // 2 + 4, 0, *SIZE)
 
 
@@ -78,6 +79,32 @@ def test_an_edit_has_the_size_of_its_image(customer, instant_provider, life):
     # "auto" is the image's own shape, which this model has without a ratio.
     assert job.settings["aspect_ratio"] == "auto"
     assert "aspect_ratio" not in input_of(instant_provider)
+
+
+def test_the_megapixels_of_the_image_are_booked_where_the_provider_charges_them(
+    customer, instant_provider, life
+):
+    ProviderRoute.objects.filter(model_id=KLEIN).update(max_input_megapixels=3)
+    cache.invalidate()
+    costs = []
+    for size in [SIZE, (1400, 1000), (2000, 2000)]:
+        content = pictures.saved(pictures.two_halves(size), "JPEG")
+        asked = {
+            "model_id": KLEIN,
+            "prompt": "A cat",
+            "upload_id": pictures.uploaded(customer, content)["upload_id"],
+            "settings": {"aspect_ratio": "16:9", "num_outputs": 2},
+        }
+        job = create_job(customer, **asked)
+        life.run_until_done(job)
+        assert_completed(job)
+        # The price is for the most that count, whatever the image.
+        assert job.credits == customer.post("quote-video", asked).json()["credits"] == 2
+        costs.append(job.requests.get().cost_usd * 1000)
+
+    assert costs == [22 + 11 * megapixels for megapixels in (1, 2, 3)]
+    images = customer.get(f"generate/{job.id}").json()["images"]
+    assert [download(image["image_url"]).size for image in images] == [(1280, 720)] * 2
 
 
 def test_an_edit_may_have_another_ratio(customer, instant_provider, life):
