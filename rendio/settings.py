@@ -720,6 +720,10 @@ PROVIDERS = {
 }
 # Concurrent submissions of each key of a provider; no limit for others.
 PROVIDER_MAX_CONCURRENT = integer_map("PROVIDER_MAX_CONCURRENT", of=PROVIDERS)
+# Of these, the share that only images may use. Rounded down.
+PROVIDER_SLOTS_FOR_IMAGES_PERCENT = integer(
+    "PROVIDER_SLOTS_FOR_IMAGES_PERCENT", 20, at_least=0, at_most=90
+)
 # The prompt helper (generation/prompt_helper): models in the order in which they are asked. Without
 # models the helper is off.
 OPENROUTER_MODELS = model_names("OPENROUTER_MODELS", at_most=3)

@@ -1,5 +1,6 @@
 """Free slots of each provider key: as many as its circuit breaker, its concurrency limit and the
-provider's spend cap leave."""
+provider's spend cap leave. Some slots of a limit are for images alone, so that videos, which take
+minutes, never have all of them."""
 
 from __future__ import annotations
 
@@ -14,17 +15,29 @@ from django.db.models import Count
 from generation import spend
 from generation.catalogue.routing import provider_keys
 from generation.dispatch import circuit_breaker
-from generation.models import IN_FLIGHT, ProviderHealth, ProviderKey, ProviderRequest
+from generation.models import (
+    IN_FLIGHT,
+    ProviderHealth,
+    ProviderKey,
+    ProviderRequest,
+    media_kind,
+)
 from generation.providers import provider_choices
 
 
 class Capacity:
-    """Locks the health rows, so the numbers are exact until the caller's transaction ends."""
+    """For the jobs of one queue. Locks the health rows, so the numbers are exact until the caller's
+    transaction ends."""
 
-    def __init__(self, *, now: datetime) -> None:
+    def __init__(self, *, queue: str, now: datetime) -> None:
         keys = [key for name, _ in provider_choices() for key in provider_keys(name)]
         self._health = circuit_breaker.lock_health(keys)
-        self._load = _count_in_flight()
+        by_queue = _count_in_flight()
+        self._load: Counter[ProviderKey] = Counter()
+        for (key, _queue), count in by_queue.items():
+            self._load[key] += count
+        self._own_load = {key: by_queue[key, queue] for key in keys}
+        self._has_images = media_kind(queue) == "image"
         self._remaining_usd = spend.remaining_usd(now=now)
         self._allowed = {
             key: health.max_submissions(now) if self._is_under_cap(key.provider) else 0
@@ -36,7 +49,13 @@ class Capacity:
 
     def _within_limit(self, key: ProviderKey) -> float:
         limit = settings.PROVIDER_MAX_CONCURRENT.get(key.provider)
-        return math.inf if limit is None else max(limit - self._load[key], 0)
+        if limit is None:
+            return math.inf
+        free = limit - self._load[key]
+        if not self._has_images:
+            for_images = limit * settings.PROVIDER_SLOTS_FOR_IMAGES_PERCENT // 100
+            free = min(free, limit - for_images - self._own_load[key])
+        return max(free, 0)
 
     def is_healthy(self, provider_name: str) -> bool:
         """Whether a key's breaker is closed and the provider is below its spend cap."""
@@ -66,12 +85,14 @@ class Capacity:
         return self._health[key]
 
 
-def _count_in_flight() -> Counter[ProviderKey]:
-    """Open submissions by key, those of unknown outcome included."""
+def _count_in_flight() -> Counter[tuple[ProviderKey, str]]:
+    """Open submissions by key and queue, those of unknown outcome included."""
     rows = (
         ProviderRequest.objects.filter(ended_at=None, job__stage__in=IN_FLIGHT)
-        .values_list("provider", "key_label")
+        .values_list("provider", "key_label", "job__queue")
         .annotate(Count("id"))
         .order_by()
     )
-    return Counter({ProviderKey(provider, label): count for provider, label, count in rows})
+    return Counter(
+        {(ProviderKey(provider, label), queue): count for provider, label, queue, count in rows}
+    )

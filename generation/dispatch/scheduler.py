@@ -59,7 +59,7 @@ def schedule_batch(*, queue: str, now: datetime) -> Batch:
     with transaction.atomic(durable=True):
         if not fair_queue.waiting_jobs(queue=queue, now=now).exists():
             return Batch()
-        capacity = Capacity(now=now)
+        capacity = Capacity(queue=queue, now=now)
         unavailable, full = _models_without_capacity(capacity)
         ranking = fair_queue.rank_waiting(
             queue=queue, unavailable_models=unavailable | full, now=now

@@ -317,6 +317,22 @@ def test_no_more_are_sent_than_the_provider_takes_at_once(rich, instant_provider
     assert len(submissions(instant_provider)) == 3
 
 
+def test_videos_leave_slots_to_images(rich, instant_provider, life, settings):
+    settings.PROVIDER_MAX_CONCURRENT = {"fal": 5}
+    settings.PROVIDER_SLOTS_FOR_IMAGES_PERCENT = 20
+    instant_provider.provider(run_seconds=600)
+    for _ in range(6):
+        create_job(rich)
+    for _ in range(2):
+        create_job(rich, model_id=None, tier="basic")
+
+    life.submit()
+    assert len(submissions(instant_provider)) == 4
+    life.queue = "medium"
+    life.submit()
+    assert len(submissions(instant_provider)) == 5  # the limit holds for both together
+
+
 def test_several_workers_together_keep_to_the_limit(guest, instant_provider, settings):
     settings.PROVIDER_MAX_CONCURRENT = {"fal": 3}
     jobs = [create_job(guest) for _ in range(8)]
