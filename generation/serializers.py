@@ -8,6 +8,7 @@ uploads in uploads/responses.py, about the origin of files in provenance.py.
 from __future__ import annotations
 
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from rest_framework import serializers
@@ -21,6 +22,7 @@ from generation.services import Quoted
 from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
 
+RATIO_MAX = 21
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
 REFUNDED_HELP = "Whether credits were refunded."
 
@@ -80,6 +82,9 @@ class ImageAnswer(serializers.Serializer):
     thumbnail_url = serializers.CharField()
     width = serializers.IntegerField(min_value=1)
     height = serializers.IntegerField(min_value=1)
+    aspect_ratio = serializers.CharField(
+        help_text="In small whole numbers, such as `16:9`: what an ordered `auto` has become."
+    )
 
 
 def images_answer(job: Job | JobState | PastJob) -> list[dict[str, Any]]:
@@ -90,9 +95,18 @@ def images_answer(job: Job | JobState | PastJob) -> list[dict[str, Any]]:
             "thumbnail_url": media.signed_url(image["thumbnail_name"]),
             "width": image["width"],
             "height": image["height"],
+            "aspect_ratio": aspect_ratio(image["width"], image["height"]),
         }
         for image in job.images
     ]
+
+
+def aspect_ratio(width: int, height: int) -> str:
+    """The ratio of the sides in whole numbers, the shorter one at most RATIO_MAX: 1037 x 691 pixels
+    are 3:2."""
+    ratio = Fraction(max(width, height), min(width, height)).limit_denominator(RATIO_MAX)
+    sides = (ratio.numerator, ratio.denominator)
+    return "{}:{}".format(*(sides if width >= height else sides[::-1]))
 
 
 VIDEO_URL_HELP = "Null for an image job: its files are in `images`."

@@ -91,7 +91,7 @@ class SettingsBody(serializers.Serializer):
     are refused.
 
     `auto` as a resolution or an aspect ratio means the default, unless the model lists `auto` as a
-    value. The response states the settings that apply.
+    value. The response states the settings that apply, and each image its own `aspect_ratio`.
     """
 
     # For the description only: the model states its settings and their values (specs.py).

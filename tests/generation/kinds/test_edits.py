@@ -78,6 +78,11 @@ def test_an_edit_has_the_size_of_its_image(customer, instant_provider, life):
     assert difference(image, pictures.two_halves(SIZE), (0, 0, *SIZE)) > 20
     # "auto" is the image's own shape, which this model has without a ratio.
     assert job.settings["aspect_ratio"] == "auto"
+    for answer in (
+        customer.get(f"generate/{job.id}").json(),
+        *customer.get("get-jobs").json()["jobs"],
+    ):
+        assert [image["aspect_ratio"] for image in answer["images"]] == ["16:9"]
     assert "aspect_ratio" not in input_of(instant_provider)
 
 

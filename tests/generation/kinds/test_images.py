@@ -14,6 +14,7 @@ from credits.ledger_check import find_discrepancies
 from generation.catalogue import cache
 from generation.lifecycle import settle
 from generation.models import GenerationModel, Job, ProviderRoute
+from generation.serializers import aspect_ratio
 from tests.helpers.job_driver import assert_completed, create_job
 from tests.helpers.model_ids import BANANA, FLUX, QWEN, SCHNELL, SORA
 from tests.helpers.phone import Phone, assert_refused
@@ -76,6 +77,14 @@ def test_an_image_has_the_ordered_size(customer, instant_provider, life, ratio):
 
     [made] = customer.get("get-video-status", job_id=job.id).json()["images"]
     assert download(made["image_url"]).size == RATIOS[ratio]
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio"),
+    [((1037, 691), "3:2"), ((720, 1280), "9:16"), ((2520, 1080), "7:3"), ((1, 4096), "1:4096")],
+)
+def test_a_ratio_is_stated_in_small_whole_numbers(size, ratio):
+    assert aspect_ratio(*size) == ratio
 
 
 def test_a_model_by_ratio_and_resolution_makes_both(customer, instant_provider, life):
