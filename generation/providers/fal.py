@@ -41,6 +41,7 @@ from generation.providers.base import (
     WebhookEvent,
 )
 from generation.providers.parsing import (
+    clean_detail,
     clean_text,
     dict_or_empty,
     dump_json,
@@ -329,7 +330,7 @@ def _parse_detail(payload: dict[str, Any]) -> str:
     detail = payload.get("detail")
     if isinstance(detail, list):
         detail = "; ".join(str(item.get("msg", "")) for item in detail if isinstance(item, dict))
-    return clean_text(detail, max_length=500)
+    return clean_detail(detail)
 
 
 def _parse_progress(logs: Any) -> int | None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from generation.providers.base import Failed, FailureReason, Media, MediaKind
-from generation.providers.parsing import clean_text, dict_or_empty
+from generation.providers.parsing import clean_detail, dict_or_empty
 
 REJECTIONS = ("content_policy_violation", "invalid_input")
 
@@ -32,14 +32,12 @@ def parse_error(error: Any, cost_usd: Decimal | None) -> Failed:
         return Failed(
             FailureReason.REJECTED,
             error_type,
-            clean_text(message.strip(), max_length=500),
+            clean_detail(message.strip()),
             cost_usd,
         )
     report = _parse_report(error)
     detail = f"{report.get('error_type')}: {report.get('error_message')}" if report else error
-    return Failed(
-        FailureReason.PROVIDER_ERROR, "worker_error", clean_text(detail, max_length=500), cost_usd
-    )
+    return Failed(FailureReason.PROVIDER_ERROR, "worker_error", clean_detail(detail), cost_usd)
 
 
 def _parse_report(error: Any) -> dict[str, Any]:

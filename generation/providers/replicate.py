@@ -35,6 +35,7 @@ from generation.providers.base import (
     WebhookEvent,
 )
 from generation.providers.parsing import (
+    clean_detail,
     clean_text,
     dict_or_empty,
     parse_json_object,
@@ -108,7 +109,7 @@ class Replicate(SingleResourceProvider):
         if not isinstance(found, Unknown):
             return f"{owner}/{name}"
         if isinstance(created, http.Response) and created.status in {400, 422}:
-            detail = clean_text(created.body.decode(errors="replace"), max_length=500)
+            detail = clean_detail(created.body.decode(errors="replace"))
             return Rejected(FailureReason.PROVIDER_ERROR, "no_destination", detail)
         return RetryLater(ACCOUNT_RETRY_SECONDS, "no_destination", found.detail)
 
@@ -174,7 +175,7 @@ class Replicate(SingleResourceProvider):
             # The deadline passed before the prediction started. Not charged:
             return Failed(FailureReason.CANCELLED, "aborted", "", Decimal(0))
         if resource["status"] == "failed":
-            error = clean_text(resource.get("error"), max_length=500)
+            error = clean_detail(resource.get("error"))
             is_rejection = any(sign in error for sign in REJECTION_MARKERS)
             reason = FailureReason.REJECTED if is_rejection else FailureReason.PROVIDER_ERROR
             return Failed(reason, "content_policy_violation" if is_rejection else "failed", error)

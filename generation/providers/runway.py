@@ -29,7 +29,7 @@ from generation.providers.base import (
     Timeout,
     Unknown,
 )
-from generation.providers.parsing import clean_text, dict_or_empty
+from generation.providers.parsing import clean_detail, clean_text, dict_or_empty
 from generation.providers.single_resource import JsonObject, SingleResourceProvider
 from rendio.common.outbound import http
 
@@ -110,7 +110,7 @@ class Runway(SingleResourceProvider):
             code = clean_text(resource.get("failureCode"), max_length=80)
             is_rejection = code.startswith(INPUT_FAILURE_PREFIXES)
             reason = FailureReason.REJECTED if is_rejection else FailureReason.PROVIDER_ERROR
-            return Failed(reason, code, clean_text(resource.get("failure"), max_length=500), cost)
+            return Failed(reason, code, clean_detail(resource.get("failure")), cost)
         output = resource.get("output")
         if isinstance(output, list) and output and isinstance(output[0], str):
             more = [url for url in output[1:] if isinstance(url, str)] if kind == "image" else []
@@ -127,7 +127,7 @@ class Runway(SingleResourceProvider):
         if response.status == 400 and "credits" in message.lower():
             # An empty balance has no status code of its own. Matching the text is weak, but the
             # alternative would blame the customer's input.
-            return RetryLater(ACCOUNT_RETRY_SECONDS, "account", clean_text(message, max_length=500))
+            return RetryLater(ACCOUNT_RETRY_SECONDS, "account", clean_detail(message))
         return None
 
     def _estimated_cost(self, payload: JsonObject) -> Decimal | None:

@@ -35,7 +35,7 @@ from generation.providers.base import (
     Unknown,
 )
 from generation.providers.parsing import (
-    clean_text,
+    clean_detail,
     dict_or_empty,
     dump_json,
     parse_request_id,
@@ -89,7 +89,7 @@ class SingleResourceProvider(Provider):
         return Accepted(handle, cost_usd=self._estimated_cost(payload))
 
     def _parse_rejection(self, response: http.Response, payload: JsonObject) -> SubmitResult:
-        detail = clean_text(self._error_message(payload), max_length=500)
+        detail = clean_detail(self._error_message(payload))
         match response.status:
             case 429:
                 return RetryLater(parse_retry_after(response), RATE_LIMITED, detail)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from generation import media
 from generation.providers.base import CancelResult, Done, Failed, FailureReason, Media, Running
 from generation.providers.replicate import Replicate
 from tests.helpers.job_driver import override_provider
@@ -115,6 +116,26 @@ def test_an_end_is_read(replicate, stub_server, handle, prediction, result):
     stub_server.say(200, {"status": "succeeded"} | prediction)
 
     assert replicate.result(handle) == result
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        media.signed_url("training/set/image.jpg"),
+        "https://media.example/uploads/a.jpg?X-Amz-Expires=9&X-Amz-Signature=0123456789abcdef",
+    ],
+    ids=["ours", "of a bucket"],
+)
+def test_what_a_provider_could_not_load_cannot_be_loaded_by_who_reads_of_it(
+    replicate, stub_server, handle, url
+):
+    key = url.rpartition("/media/" if "/media/" in url else "?")[2]
+    told = f"Client error '404 Not Found' for url '{url}' (see https://docs.example/404)"
+    stub_server.say(200, {"status": "failed", "error": told})
+
+    failed = replicate.result(handle)
+
+    assert failed.detail == told.replace(key, "…")
 
 
 @pytest.mark.parametrize(
