@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, cast
 
 import uvicorn
+from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
@@ -36,8 +37,8 @@ Send = Callable[[Message], Awaitable[None]]
 URLS = "rendio.events.urls"
 # Requests that are answered at the same time, each with a database connection of its own.
 OPENING_THREADS = 4
-# So that they answer while openings wait for PostgreSQL.
-STATUS_PAGES = {"/healthz", "/readyz", "/statusz", "/metrics"}
+# A thread for each, so that it answers while openings and the other pages wait for PostgreSQL.
+STATUS_PAGES = ("/healthz", "/readyz", "/statusz", "/metrics")
 # From the connection to a complete request. Behind a proxy it comes at once.
 REQUEST_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 5
@@ -69,14 +70,12 @@ class Application:
         self._hub = hub
         self._handler = _Handler()
         self._openings = ThreadPoolExecutor(OPENING_THREADS, "opening")
-        self._pages = ThreadPoolExecutor(1, "status")
+        self._pages = {path: ThreadPoolExecutor(1, "status") for path in STATUS_PAGES}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        is_page = scope["path"] in STATUS_PAGES
+        thread = self._pages.get(scope["path"], self._openings)
         loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(
-            self._pages if is_page else self._openings, self._handler.answer, scope
-        )
+        response = await loop.run_in_executor(thread, self._handler.answer, scope)
         stream = None
         if isinstance(response, EventsResponse) and scope["method"] == "GET":
             stream = self._hub.add(response.opening)
@@ -119,11 +118,31 @@ async def _start(response: HttpResponse, send: Send, *, is_open: bool) -> None:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with a limit for a client that sends no request."""
+    """uvicorn's, with limits for a client that sends no request, or does not read: its stream could
+    not even end."""
+
+    _giving_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.loop.call_later(REQUEST_SECONDS, self._close_if_silent)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._giving_up = self.loop.call_later(settings.WEB_READER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_giving_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_giving_up()
+
+    def _stop_giving_up(self) -> None:
+        if self._giving_up:
+            self._giving_up.cancel()
+            self._giving_up = None
 
     def _close_if_silent(self) -> None:
         if self.cycle is None:
