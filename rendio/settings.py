@@ -799,7 +799,7 @@ TRAINING_UPLOAD_SECONDS = integer("TRAINING_UPLOAD_SECONDS", 30, at_least=1)
 TRAINING_SET_HOURS = integer("TRAINING_SET_HOURS", 72, at_least=1)
 # After the end of the training; 0: at once.
 TRAINING_KEEP_PICTURES_DAYS = integer("TRAINING_KEEP_PICTURES_DAYS", 0)
-# Storage of sets whose training has not ended, for one user and for all; 0: no limit.
+# Storage of sets that no running training uses, for one user and for all; 0: no limit.
 TRAINING_SETS_PER_USER = integer("TRAINING_SETS_PER_USER", 10)
 TRAINING_BYTES_PER_USER = integer("TRAINING_BYTES_PER_USER", 300_000_000)
 TRAINING_BYTES_IN_ALL = integer("TRAINING_BYTES_IN_ALL", 50_000_000_000)

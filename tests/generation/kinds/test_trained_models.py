@@ -61,7 +61,7 @@ def test_an_image_shows_what_was_trained(customer, instant_provider, life):
     assert green > 180 > max(red, blue) + 120
 
 
-def test_the_word_that_calls_it_is_added_only_where_it_is_missing(customer, instant_provider, life):
+def test_the_trigger_word_is_added_only_where_it_is_missing(customer, instant_provider, life):
     trained = trained_model(customer.user_id)
 
     life.run_until_done(ordered(customer, trained, prompt="a zqcup on a table"))

@@ -26,7 +26,7 @@ let onOrdered = () => {};
 
 export const listen = (listener) => { onOrdered = listener; };
 
-export function useModel(chosen) {
+function useModel(chosen) {
   if (!chosen) return;
   model = chosen;
   form.classList.remove("is-empty");

@@ -41,13 +41,13 @@ async function useToken(token) {
   }
 }
 
-export async function signOut() {
+async function signOut() {
   const { refresh_token } = store.get("session");
   if (refresh_token) await api.post("auth/logout", { refresh_token }).catch(() => {});
   api.keepSession(null);
 }
 
-export async function beNewGuest() {
+async function beNewGuest() {
   if (store.get("session")) await signOut();
   localStorage.removeItem(KEPT);
   await signIn();
@@ -59,7 +59,7 @@ export async function tellLanguage() {
 
 const sheet = byId("account-sheet");
 
-export async function openAccount() {
+async function openAccount() {
   showAccount(null);
   sheet.showModal();
   if (!store.get("session")) return;

@@ -7,7 +7,7 @@ const TEXTS = { en, tr, es };
 const KEPT = "playground.language";
 const listeners = [];
 
-export const LANGUAGES = Object.keys(TEXTS);
+const LANGUAGES = Object.keys(TEXTS);
 export let language = "en";
 
 /** The text, with `{name}` replaced by values. With a `count`, the plural form of the language. */
