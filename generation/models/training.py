@@ -128,11 +128,7 @@ class TrainingPicture(models.Model):
     @property
     def name(self) -> str:
         """The file's name in storage."""
-        return self.name_of(self.set_id, self.id)
-
-    @staticmethod
-    def name_of(set_id: UUID, picture_id: UUID) -> str:
-        return f"training/{set_id}/{picture_id}.jpg"
+        return f"training/{self.set_id}/{self.id}.jpg"
 
     def problems_for(self, kind: str | None) -> list[str]:
         """The problems that matter to a training of this kind; None: to any."""
