@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,9 @@ from generation.lifecycle import settle
 from generation.models import Job, TrainedModel
 from generation.providers.base import FailureReason
 from rendio.common.web.api import PublicView
+from rendio.openapi.schema import document
 from rendio.urls import v1
+from tests.generation.kinds.test_trained_models import PATHS as TAKE_A_TRAINED_MODEL
 from tests.generation.training.orders import make_set, start, started
 from tests.helpers.job_driver import grant
 from tests.helpers.phone import Phone, assert_refused
@@ -151,6 +154,31 @@ def test_anothers_is_as_if_it_were_not_there_and_ones_own_is_there(phone, new_gu
     assert stranger.balance() == 10
     own = name_it(phone, theirs)
     assert own.status_code == 200, own.content
+
+
+def test_every_call_that_takes_a_training_or_a_trained_model_is_tried_by_a_stranger():
+    """The others take one in their body: tests/generation/kinds/test_trained_models.py."""
+    described = json.loads(document().body)
+    in_body, in_path = set(), set()
+    for path, operations in described["paths"].items():
+        route = path.removeprefix("/v1/")
+        if route.startswith("train/") and "{" in route:
+            in_path.add(re.sub(r"/{.+?}", "", route))
+        for operation in operations.values():
+            if "trained_model_id" in properties_of_body(operation, described):
+                in_body.add(route)
+
+    assert in_body == set(TAKE_A_TRAINED_MODEL)
+    assert in_path == {route for route in TAKES_AN_ID if route.startswith("train")} - {
+        "train/start"
+    }
+
+
+def properties_of_body(operation: dict[str, Any], described: dict[str, Any]) -> dict[str, Any]:
+    content = operation.get("requestBody", {}).get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return described["components"]["schemas"].get(name, schema).get("properties", {})
 
 
 def said(answer: Any) -> dict[str, Any]:
