@@ -13,7 +13,7 @@ import hmac
 import time
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
 from storages.backends.s3 import S3Storage
@@ -60,23 +60,14 @@ class Bucket(S3Storage):  # type: ignore[misc]  # without stubs
 
     def _signed_query(self, location: _Location, *, path: str, seconds: int, moment: str) -> str:
         """`moment`: the time of the signature, such as 20260102T030405Z."""
-        credentials = self._credentials.get_frozen_credentials()
-        day = moment[:8]
-        credential = quote(f"{credentials.access_key}/{day}/{location.scope}", safe="~")
-        token = (
-            f"&X-Amz-Security-Token={quote(credentials.token, safe='~')}"
-            if credentials.token
-            else ""
+        signing = _signing(
+            self._credentials.get_frozen_credentials(), location, seconds=seconds, moment=moment
         )
-        query = (
-            f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={moment}"
-            f"&X-Amz-Expires={seconds}{token}&X-Amz-SignedHeaders=host"
-        )
-        request = f"GET\n{path}\n{query}\nhost:{location.host}\n\nhost\nUNSIGNED-PAYLOAD"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        text = f"AWS4-HMAC-SHA256\n{moment}\n{day}/{location.scope}\n{digest}"
-        key = _signing_key(credentials.secret_key, day, location.scope)
-        return f"{query}&X-Amz-Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
+        request = f"GET\n{path}\n{signing.request_end}"
+        text = signing.text_start + hashlib.sha256(request.encode()).hexdigest()
+        keyed = signing.keyed.copy()
+        keyed.update(text.encode())
+        return f"{signing.query}&X-Amz-Signature={keyed.hexdigest()}"
 
     @cached_property
     def _credentials(self) -> Any:
@@ -97,6 +88,36 @@ class Bucket(S3Storage):  # type: ignore[misc]  # without stubs
             path_prefix=path_prefix,
             scope=credential.split("/", 2)[2],
         )
+
+
+class _Signing(NamedTuple):
+    """What the signatures of one second have in common."""
+
+    query: str  # but the signature
+    request_end: str
+    text_start: str
+    keyed: hmac.HMAC  # to be copied
+
+
+@lru_cache(maxsize=4)
+def _signing(credentials: Any, location: _Location, *, seconds: int, moment: str) -> _Signing:
+    day = moment[:8]
+    credential = quote(f"{credentials.access_key}/{day}/{location.scope}", safe="~")
+    token = (
+        f"&X-Amz-Security-Token={quote(credentials.token, safe='~')}" if credentials.token else ""
+    )
+    query = (
+        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={moment}"
+        f"&X-Amz-Expires={seconds}{token}&X-Amz-SignedHeaders=host"
+    )
+    return _Signing(
+        query,
+        request_end=f"{query}\nhost:{location.host}\n\nhost\nUNSIGNED-PAYLOAD",
+        text_start=f"AWS4-HMAC-SHA256\n{moment}\n{day}/{location.scope}\n",
+        keyed=hmac.new(
+            _signing_key(credentials.secret_key, day, location.scope), digestmod="sha256"
+        ),
+    )
 
 
 @lru_cache(maxsize=4)

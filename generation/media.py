@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import mimetypes
 import re
 import time
 from datetime import datetime
-from typing import Any, BinaryIO, cast
+from json.encoder import encode_basestring_ascii
+from typing import BinaryIO, cast
 
 from django.conf import settings
 from django.core import signing
@@ -31,28 +31,29 @@ mimetypes.add_type("image/webp", ".webp")
 CHUNK_BYTES = 64 * 1024
 
 
-class _Json(signing.JSONSerializer):
-    """Django's serializer, with one encoder for all objects."""
-
-    _encode = json.JSONEncoder(separators=(",", ":")).encode
-
-    def dumps(self, obj: Any) -> bytes:
-        return self._encode(obj).encode("latin-1")
-
-
 class _Signer(signing.Signer):
-    """Django's signer, which derives each key once: a list has forty signatures."""
+    """Django's signer. What all signatures have in common is computed once: a list has forty."""
 
     def __init__(self, *, salt: str) -> None:
         super().__init__(salt=salt)
-        self._derived_keys = {
-            key: hashlib.sha256(f"{salt}signer".encode() + force_bytes(key)).digest()
+        self._keyed = {
+            key: hmac.new(
+                hashlib.sha256(f"{salt}signer".encode() + force_bytes(key)).digest(),
+                digestmod="sha256",
+            )
             for key in (self.key, *self.fallback_keys)
         }
 
     def signature(self, value: bytes | str, key: bytes | str | None = None) -> str:
-        derived = self._derived_keys[key or self.key]
-        return signing.b64_encode(hmac.digest(derived, force_bytes(value), "sha256")).decode()
+        keyed = self._keyed[key or self.key].copy()
+        keyed.update(force_bytes(value))
+        return signing.b64_encode(keyed.digest()).decode()
+
+    def sign_name(self, name: str, *, until: int) -> str:
+        """`sign_object([name, until])`. `until`: epoch seconds."""
+        content = f"[{encode_basestring_ascii(name)},{until}]"
+        value = signing.b64_encode(content.encode())
+        return f"{value.decode()}{self.sep}{self.signature(value)}"
 
 
 _signer = _Signer(salt="rendio.media.until")
@@ -67,7 +68,7 @@ def signed_url(name: str, *, seconds: int | None = None) -> str | None:
     if settings.MEDIA_BUCKET:
         # An argument of Bucket that Django's base class does not have.
         return default_storage.url(name, expire=seconds)  # type: ignore[call-arg]
-    return _local_prefix() + _signer.sign_object([name, int(time.time()) + seconds], _Json)
+    return _local_prefix() + _signer.sign_name(name, until=int(time.time()) + seconds)
 
 
 def name_from_url(url: str) -> str | None:

@@ -446,14 +446,17 @@ def test_a_url_that_is_not_ours_is_403(film, client):
         assert_refused(film(path=f"/media/{forged}"), 403, "ERR_4006")
 
 
-def test_a_signature_is_djangos(settings):
-    token = media.signed_url("test/film.mp4").rpartition("/")[2]
-    name, _until = signing.Signer(salt="rendio.media.until").unsign_object(token)
+@pytest.mark.parametrize("name", ["test/film.mp4", 'test/é "\\ \u2028😀.mp4'])
+def test_a_signature_is_djangos(settings, name):
+    token = media.signed_url(name).rpartition("/media/")[2]
+    signer = signing.Signer(salt="rendio.media.until")
+    signed_name, until = signer.unsign_object(token)
     rotated = signing.Signer(
         key="new", salt="rendio.media.until", fallback_keys=[settings.SECRET_KEY]
     )
 
-    assert name == "test/film.mp4"
+    assert signed_name == name
+    assert token == signer.sign_object([name, until])
     assert rotated.unsign_object(token)[0] == name
 
 
