@@ -378,6 +378,7 @@ def delete_job(*, user_id: UUID, job_id: UUID, now: datetime) -> None:
             ]
         )  # fmt: skip
         ProviderRequest.objects.filter(job=job).exclude(raw_result="").update(raw_result="")
+        changes.announce_on_commit(user_id)
         for upload_id in upload_ids:
             retention.release(upload_id=upload_id, now=now)
     cleanup.delete_now(media)

@@ -37,6 +37,7 @@ from generation.training import deletion
 from generation.training.consent_text import TEXT_VERSION
 from generation.training.picture_checks import MESSAGES
 from generation.training.trigger_words import make_trigger_word
+from rendio.common.background import changes
 from rendio.common.errors import InvalidInput, InvalidState, NotFound
 from rendio.common.ids import uuid7
 from rendio.common.observability import metrics
@@ -109,6 +110,7 @@ def _place(
         # The end of the training sets the time again.
         TrainingSet.objects.filter(id=training_set.id).update(remove_at=None)
         SUBMIT_JOBS.wake_workers(queue=trainer.kind.queue)
+        changes.announce_on_commit(attempt.user_id)
     metrics.jobs_ordered.labels(trainer.kind.queue).inc()
     logger.info("training_started", job_id=str(job_id), credits=order.price.credits)
     return answer

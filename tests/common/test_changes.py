@@ -10,6 +10,8 @@ from django.conf import settings as django_settings
 from django.db import transaction
 
 from rendio.common.background import changes
+from tests.generation.training.orders import started
+from tests.helpers.job_driver import grant
 from tests.helpers.phone import Phone
 from tests.helpers.wait import wait_for
 
@@ -54,6 +56,29 @@ def test_an_order_and_its_cancellation_are_announced(committed, sandbox, message
     wait_for(lambda: phone.user_id in messages())
     phone.post("cancel-video-job", {"job_id": job_id})
     wait_for(lambda: phone.user_id in messages())
+    drain(messages)
+    phone.post("delete-video-job", {"job_id": job_id})
+    wait_for(lambda: phone.user_id in messages())
+
+
+def test_a_training_and_its_cancellation_are_announced(committed, sandbox, messages):
+    phone = Phone().sign_in()
+    grant(phone.user_id, 100)
+    drain(messages)
+
+    job = started(phone)
+    wait_for(lambda: phone.user_id in messages())
+    drain(messages)
+    phone.post(f"train/{job.id}/cancel")
+    wait_for(lambda: phone.user_id in messages())
+
+
+def drain(messages):
+    """Read what was announced until now."""
+    marker = uuid4()
+    changes.announce_on_commit(marker)
+    while marker not in messages():
+        pass
 
 
 @pytest.mark.parametrize("message", [b"x", b"0" * 15, b"0" * 17])
