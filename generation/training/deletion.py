@@ -128,6 +128,9 @@ def delete_trained(models: QuerySet[TrainedModel], *, now: datetime) -> list[Fil
     `cleanup.delete_now` outside the transaction.
     """
     found = list(models.select_related("job"))
+    set_ids = [one.training_set_id for one in found if one.training_set_id]
+    # Sets before models, as the deletion of a due set: another order of locks would deadlock.
+    list(TrainingSet.objects.filter(id__in=set_ids).order_by("id").select_for_update())
     jobs = [one.job for one in found]
     schedule_provider_deletion([job for job in jobs if job.is_terminal], due_at=now)
     Job.objects.filter(id__in=[job.id for job in jobs]).update(
@@ -141,7 +144,6 @@ def delete_trained(models: QuerySet[TrainedModel], *, now: datetime) -> list[Fil
         training_set=None,
     )
     files = cleanup.schedule_deletion([cleanup.job_folder(job.id) for job in jobs], now=now)
-    set_ids = [one.training_set_id for one in found if one.training_set_id]
     return files + delete_sets(unused_sets().filter(id__in=set_ids), now=now)
 
 

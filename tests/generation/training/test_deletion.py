@@ -3,8 +3,11 @@ owner, and with the account."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.core.files.storage import default_storage
+from django.db import connection, transaction
 
 from credits.ledger_check import find_discrepancies
 from generation import cleanup
@@ -23,9 +26,11 @@ from tests.generation.training.orders import (
     started,
     trained_by,
 )
-from tests.helpers.job_driver import JobDriver, assert_refunded
+from tests.helpers.concurrency import waiting_for_locks
+from tests.helpers.job_driver import JobDriver, assert_refunded, grant
 from tests.helpers.phone import Phone, assert_refused
 from tests.helpers.sandbox_control import Sandbox
+from tests.helpers.wait import PATIENCE_SECONDS, wait_for
 
 
 def files_of(*folders: str) -> list[str]:
@@ -89,6 +94,31 @@ def test_an_owner_deletes_a_model(customer, made, sandbox, life):
     # A model that was made is not refunded.
     assert customer.balance() == balance
     assert find_discrepancies() == []
+
+
+def test_a_model_is_deleted_at_the_moment_at_which_its_images_are(committed, sandbox):
+    phone = Phone().sign_in()
+    grant(phone.user_id, 100)
+    set_id = make_set(phone)
+    job = started(phone, set_id=set_id)
+    phone.post(f"train/{job.id}/cancel")
+    path = f"train/models/{trained_by(job).id}"
+
+    def delete():
+        try:
+            return phone.delete(path)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            # As deletion.delete_due_sets does.
+            due = TrainingSet.objects.select_for_update().filter(id=set_id)
+            assert len(due) == 1
+            answer = pool.submit(delete)
+            wait_for(lambda: waiting_for_locks("generation_trainingset"))
+            due.delete()
+        assert answer.result(PATIENCE_SECONDS).status_code == 200
 
 
 def test_a_training_that_runs_is_cancelled_by_the_deletion_of_its_model(
