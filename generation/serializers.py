@@ -22,7 +22,7 @@ from generation.services import Quoted
 from rendio.common.errors import all_refusals, describe
 from rendio.common.times import iso
 
-RATIO_MAX = 21
+MAX_RATIO_SIDE = 21
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 30
 REFUNDED_HELP = "Whether credits were refunded."
 
@@ -102,9 +102,9 @@ def images_answer(job: Job | JobState | PastJob) -> list[dict[str, Any]]:
 
 
 def aspect_ratio(width: int, height: int) -> str:
-    """The ratio of the sides in whole numbers, the shorter one at most RATIO_MAX: 1037 x 691 pixels
-    are 3:2."""
-    ratio = Fraction(max(width, height), min(width, height)).limit_denominator(RATIO_MAX)
+    """The ratio of the sides in whole numbers, the smaller one at most MAX_RATIO_SIDE: 1037 x 691
+    pixels are 3:2."""
+    ratio = Fraction(max(width, height), min(width, height)).limit_denominator(MAX_RATIO_SIDE)
     sides = (ratio.numerator, ratio.denominator)
     return "{}:{}".format(*(sides if width >= height else sides[::-1]))
 

@@ -12,8 +12,9 @@ from rendio.common.outbound import http
 MAX_RETRY_SECONDS = 60
 _REQUEST_ID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 MAX_DETAIL = 500
-# What lets in: the rest of a path below /media/ (generation.media), or the query (a bucket).
-_KEY_IN_URL = re.compile(r"(https?://(?:[^\s\"'<>?]*?/media/|[^\s\"'<>?]*\?))[^\s\"'<>]+")
+# The signature of a URL: the rest of the path below /media/ (generation.media), or the query (a
+# bucket).
+_SIGNATURE = re.compile(r"(https?://(?:[^\s\"'<>?]*?/media/|[^\s\"'<>?]*\?))[^\s\"'<>]+")
 
 
 def clean_text(value: object, *, max_length: int) -> str:
@@ -25,11 +26,11 @@ def clean_text(value: object, *, max_length: int) -> str:
 def clean_detail(value: object) -> str:
     """A provider's words about a failure, as `clean_text`, at most MAX_DETAIL characters.
 
-    Signed URLs lose what lets in. Providers repeat the address of an image or of weights that they
-    could not load, and staff read the words.
+    Signed URLs lose their signatures: providers repeat the address of an image or of weights that
+    they could not load, and staff read the words.
     """
     text = "" if value is None else str(value)[: 10 * MAX_DETAIL]
-    text = _KEY_IN_URL.sub(r"\1…", text)
+    text = _SIGNATURE.sub(r"\1…", text)
     return clean_text(text, max_length=MAX_DETAIL)
 
 

@@ -37,8 +37,6 @@ Send = Callable[[Message], Awaitable[None]]
 URLS = "rendio.events.urls"
 # Requests that are answered at the same time, each with a database connection of its own.
 OPENING_THREADS = 4
-# A thread for each, so that it answers while openings and the other pages wait for PostgreSQL.
-STATUS_PAGES = ("/healthz", "/readyz", "/statusz", "/metrics")
 # From the connection to a complete request. Behind a proxy it comes at once.
 REQUEST_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 5
@@ -70,10 +68,11 @@ class Application:
         self._hub = hub
         self._handler = _Handler()
         self._openings = ThreadPoolExecutor(OPENING_THREADS, "opening")
-        self._pages = {path: ThreadPoolExecutor(1, "status") for path in STATUS_PAGES}
+        # So that each page answers while openings and the other pages wait for PostgreSQL.
+        self._probes = {path: ThreadPoolExecutor(1, "probe") for path in settings.PROBE_PATHS}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        thread = self._pages.get(scope["path"], self._openings)
+        thread = self._probes.get(scope["path"], self._openings)
         loop = asyncio.get_running_loop()
         response = await loop.run_in_executor(thread, self._handler.answer, scope)
         stream = None
@@ -118,10 +117,10 @@ async def _start(response: HttpResponse, send: Send, *, is_open: bool) -> None:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's, with limits for a client that sends no request, or does not read: its stream could
-    not even end."""
+    """uvicorn's, with time limits: REQUEST_SECONDS for a client that sends no request, and
+    WEB_READER_SECONDS for one that does not read, whose stream could not even end."""
 
-    _giving_up: asyncio.TimerHandle | None = None
+    _abort_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -129,20 +128,20 @@ class _Protocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._giving_up = self.loop.call_later(settings.WEB_READER_SECONDS, self.transport.abort)
+        self._abort_timer = self.loop.call_later(settings.WEB_READER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_giving_up()
+        self._cancel_abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stop_giving_up()
+        self._cancel_abort()
 
-    def _stop_giving_up(self) -> None:
-        if self._giving_up:
-            self._giving_up.cancel()
-            self._giving_up = None
+    def _cancel_abort(self) -> None:
+        if self._abort_timer:
+            self._abort_timer.cancel()
+            self._abort_timer = None
 
     def _close_if_silent(self) -> None:
         if self.cycle is None:
