@@ -432,6 +432,7 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["rendio.openapi.schema.exclude_legacy_prefix"],
     "POSTPROCESSING_HOOKS": [
         "rendio.openapi.schema.add_components",
+        "rendio.openapi.names.name_schemas",
         "rendio.openapi.shapes.for_generators",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

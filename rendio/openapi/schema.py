@@ -7,6 +7,7 @@ refusal in the envelope. Built once in each process.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -69,7 +70,7 @@ class OperationSchema(AutoSchema):
     def get_operation_id(self) -> str:
         if self.call.id:
             return self.call.id
-        words = self.path.replace("{", "by-").replace("}", "").replace("/", "-").split("-")
+        words = re.split("[-/_]", self.path.replace("{", "by-").replace("}", ""))
         name = [word for word in words if word not in {"", "v1"}]
         return name[0] + "".join(word.capitalize() for word in name[1:])
 
@@ -192,14 +193,11 @@ def _message(refusal: type[Refusal]) -> str:
 
 
 def _refusal_content(refusals: list[type[Refusal]]) -> dict[str, Any]:
-    """The envelope of one of these refusals."""
-    names = [refusal.code for refusal in refusals]
-    code = {"type": "string", "enum": names}
-    error = {"type": "object", "properties": {"code": code}}
-    code_is = {"type": "object", "properties": {"error": error}}
+    """The envelope, with an example of each of these refusals. One type for all of them: clients
+    are generated with one type for each schema."""
     return {
-        "schema": {"allOf": [{"$ref": "#/components/schemas/Error"}, code_is]},
-        "examples": _refs("examples", names),
+        "schema": {"$ref": "#/components/schemas/Error"},
+        "examples": _refs("examples", [refusal.code for refusal in refusals]),
     }
 
 
@@ -218,7 +216,7 @@ def exclude_legacy_prefix(endpoints: list[Any], **_: Any) -> list[Any]:
 def add_components(result: Any, **_: Any) -> Any:
     """Add the components that operations refer to."""
     components = result["components"]
-    components["schemas"]["Error"] = _ERROR
+    components["schemas"] |= {"Error": _ERROR, "ErrorContent": _ERROR_CONTENT}
     components["examples"] = {one.code: {"value": _example(one)} for one in all_refusals()}
     components["headers"] = {
         name: {"description": text, "schema": {"type": type_}}
@@ -234,21 +232,20 @@ def add_components(result: Any, **_: Any) -> Any:
 
 _ERROR = {
     "type": "object",
-    "properties": {
-        "error": {
-            "type": "object",
-            "properties": {
-                "code": {"type": "string", "enum": [one.code for one in all_refusals()]},
-                "type": {"type": "string", "enum": [one.type for one in all_refusals()]},
-                "message": {"type": "string", "description": "In the caller's language."},
-                "details": {"type": "object", "additionalProperties": True},
-                "request_id": {"type": "string"},
-                "timestamp": {"type": "string", "format": "date-time"},
-            },
-            "required": ["code", "type", "message", "details", "request_id", "timestamp"],
-        }
-    },
+    "properties": {"error": {"$ref": "#/components/schemas/ErrorContent"}},
     "required": ["error"],
+}
+_ERROR_CONTENT = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "enum": [one.code for one in all_refusals()]},
+        "type": {"type": "string", "enum": [one.type for one in all_refusals()]},
+        "message": {"type": "string", "description": "In the caller's language."},
+        "details": {"type": "object", "additionalProperties": True},
+        "request_id": {"type": "string"},
+        "timestamp": {"type": "string", "format": "date-time"},
+    },
+    "required": ["code", "type", "message", "details", "request_id", "timestamp"],
 }
 _HEADERS = {
     "X-Request-ID": ("string", "The request's id: the caller's own, else a new one."),

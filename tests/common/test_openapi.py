@@ -112,6 +112,8 @@ def texts_of_bodies():
             continue
         body = schemas[content["schema"]["$ref"].rpartition("/")[2]]
         for name, schema in body["properties"].items():
+            if "$ref" in schema:
+                schema = schemas[schema["$ref"].rpartition("/")[2]]
             if "string" in (schema.get("type"), *schema.get("type", ())):
                 yield path, name, schema
 

@@ -57,6 +57,10 @@ def check(method: str, route: str, answer: HttpResponse) -> None:
         return
     assert media_type in content, f"{method} {route} {status} answers {media_type}"
     if media_type == "application/json":
+        if answer.status_code >= 400:
+            code = json.loads(answer.content)["error"]["code"]
+            codes = content[media_type]["examples"]
+            assert code in codes, f"{method} {route} {status} answers {code}"
         problems = [
             f"{error.instance_path}: {error.message}"
             for error in _validator(method, route, status).iter_errors(json.loads(answer.content))
