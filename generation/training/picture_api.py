@@ -30,7 +30,7 @@ class UploadTrainingPictures(ApiView):
         return ApiResponse(uploaded_set_answer(uploaded, kind=kind), status=201)
 
     def _files(self) -> list[SentFile]:
-        files: list[SentFile] = self.body["files"]
+        files: list[SentFile] = self.body.get("files", [])
         if not 1 <= len(files) <= pictures.MAX_PICTURES:
             problem = _("Send 1 to %(most)s images as files in this field.")
             raise InvalidInput(fields={"files": [problem % {"most": pictures.MAX_PICTURES}]})
