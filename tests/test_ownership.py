@@ -111,7 +111,7 @@ def trained_model(phone: Phone) -> str:
 
 
 # What is made by its owner, and how it is named in a call. (Pictures: tests/generation/uploads; the
-# events of a job, which need a server: tests/generation/test_events.py.)
+# events of a job, which need a server: tests/events.)
 TAKES_AN_ID: dict[str, tuple[Callable[[Phone], str], Callable[[Phone, str], Any]]] = {
     "get-video-status": (pending, lambda by, id_: by.get("get-video-status", job_id=id_)),
     "provenance": (pending, lambda by, id_: by.get(f"provenance/{id_}")),

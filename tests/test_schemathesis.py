@@ -76,6 +76,7 @@ def access(phone: Phone) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_an_operation_answers_as_described_whatever_it_is_asked(access, described, path, method):
     from schemathesis import GenerationMode
+    from schemathesis.specs.openapi.checks import response_schema_conformance
 
     APPLICATION.load_middleware()  # of this test's settings
     operation = described[path][method]
@@ -94,6 +95,9 @@ def test_an_operation_answers_as_described_whatever_it_is_asked(access, describe
     )
     @given(case=st.one_of(sound, unsound))
     def ask(case: Any) -> None:
-        assert case.call_and_validate(**access).status_code < 500
+        # The text of a stream would be taken for the schema of each of its events.
+        excluded = [response_schema_conformance] if path.endswith("/events") else []
+        answer = case.call_and_validate(excluded_checks=excluded, **access)
+        assert answer.status_code < 500
 
     ask()
