@@ -138,10 +138,14 @@ class OrderBody(Body):
             allow_null=True,
             allow_blank=True,
             max_length=MAX_URL_LENGTH,
-            help_text="The source image: the `image_url` of an upload.",
+            help_text="The source image: the `image_url` of an upload. Ignored by a model that "
+            "takes no image.",
         ),
     )
-    upload_id = optional_id("The source image, by the id of the upload.")
+    upload_id = optional_id(
+        "The source image, by the id of the upload, instead of `image_url`. Ignored by a model "
+        "that takes no image."
+    )
     mask_upload_id = optional_id("The mask of the source image (`uploads`), by its id.")
     last_upload_id = optional_id("The last keyframe, by the id of the upload.")
     trained_model_id = optional_id(

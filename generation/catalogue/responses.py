@@ -26,7 +26,10 @@ class ModelAnswer(serializers.Serializer):
     pricing_type = serializers.ChoiceField(choices=PricingType.choices)
     base_price = serializers.FloatField(help_text="US dollars.")
     min_credits = serializers.IntegerField(min_value=1)
-    required_fields = serializers.ListField(child=serializers.CharField())
+    required_fields = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Of an order. An `upload_id` does for `image_url`.",
+    )
     settings = serializers.DictField(
         child=serializers.DictField(), help_text="`{allowed: […], default: …}` by setting."
     )
