@@ -208,6 +208,7 @@ def test_what_the_service_does_and_earns_is_seen_by_who_may(desk, customer_histo
     finance.look("finance")
 
 
+@large
 def test_a_price_is_tried_before_it_is_changed(desk, running):
     lead = desk("lead")
 

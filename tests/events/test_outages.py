@@ -14,6 +14,8 @@ from tests.helpers.event_stream import EventStream
 from tests.helpers.job_driver import WebPhone, serves
 from tests.helpers.wait import wait_for
 
+pytestmark = large
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, django_db_setup):
@@ -124,7 +126,6 @@ def test_listeners_hear_the_end_of_their_jobs(service, what):
     assert_heard(found)
 
 
-@large
 @pytest.mark.parametrize("what", OUTAGES)
 def test_five_hundred_listeners_hear_the_end_of_their_jobs(service, what):
     found = listen(service, users=25, each=20)

@@ -33,6 +33,7 @@ from rendio.events.hub import Hub
 from rendio.events.reading import Topic
 from rendio.events.responses import EventsResponse, open_events
 from rendio.local.data_dir import PROJECT
+from tests.helpers.budget import large
 from tests.helpers.phone import Phone
 from tests.helpers.wait import wait_for
 
@@ -167,6 +168,7 @@ def test_heartbeats_are_written_after_the_thread_was_killed(committed, settings,
     assert not mine.exists()
 
 
+@large
 def test_a_worker_serves_metrics_after_the_thread_was_killed(settings, caplog):
     with socket.create_server(("127.0.0.1", 0)) as free:
         settings.WORKER_METRICS_PORT = free.getsockname()[1]

@@ -18,11 +18,12 @@ from rendio.local import pytest_plugin
 from rendio.local.data_dir import DataDir
 from rendio.local.servers import PostgreSQL
 from rendio.local.stack import Stack
+from tests.helpers.budget import large
 from tests.helpers.debian import Authority, PgBouncer, TlsValkey, needed
 from tests.helpers.job_driver import WebPhone, serves, stack_environment
 from tests.helpers.wait import wait_for
 
-pytestmark = needed
+pytestmark = [needed, large]
 # More than the pooler has sessions of PostgreSQL.
 AT_ONCE = 16
 

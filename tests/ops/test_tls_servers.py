@@ -172,6 +172,7 @@ def valkey(data_dir, authority):
     server.stop()
 
 
+@large
 @needed
 @pytest.mark.parametrize("is_known", [True, False])
 def test_redis_is_verified_by_all_alike(valkey, authority, is_known):

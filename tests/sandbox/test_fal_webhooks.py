@@ -8,6 +8,8 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from tests.helpers.budget import large
+
 
 def verify(sandbox, delivery):
     """As fal tells its customers to. Raises InvalidSignature."""
@@ -122,6 +124,7 @@ def test_a_duplicate_webhook_comes_three_times(sandbox, receiver):
         verify(sandbox, delivery)
 
 
+@large
 def test_a_late_webhook_comes_seconds_after_the_end(sandbox, receiver):
     sandbox.fal(outcome="webhook_late")
     job = sandbox.submitted(webhook=receiver.url)
