@@ -1,7 +1,7 @@
 """`python -m bench.listeners`: what open event streams cost, and how late events come.
 
 One stream for each of many users, all in one events process; then webhooks of the provider, each
-timed to the event that its user is told; then streams that are opened and broken again and again.
+timed to the event that its user gets; then streams that are opened and broken again and again.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ async def _measure(
 async def _time_webhooks(
     stack: Stack, world: World, count: int, told: dict[str, list[float]]
 ) -> list[float]:
-    """Milliseconds from sending the webhook of a job to the event that its user is told."""
+    """Milliseconds from sending the webhook of a job to the event that its user gets."""
     submitted = await asyncio.to_thread(_submit_jobs, stack, world, count)
     sent: dict[str, float] = {}
     for job_id, request_id, token in submitted:

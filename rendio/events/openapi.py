@@ -36,7 +36,7 @@ OPERATIONS: Operations = {
         media_type="text/event-stream",
         response_example="retry: 2000\n\nevent: status\nid: b1yV8Ck2\n"
         'data: {"job_id": "' + JOB + '", …}\n\n',
-        other_statuses={204: "The job has ended, and `Last-Event-ID` says that this was told."},
+        other_statuses={204: "The job has ended, and `Last-Event-ID` is that of its last event."},
         refusals=(NotFound,),
     ),
     api.Events: Operation(

@@ -50,15 +50,15 @@ def test_a_transaction_is_announced_once_and_after_its_commit(committed, message
 
 def test_an_order_and_its_cancellation_are_announced(committed, sandbox, messages):
     phone = Phone().sign_in()
-    wait_for(lambda: phone.user_id in messages())  # the welcome credits
+    assert wait_for(lambda: phone.user_id in messages())  # the welcome credits
 
     job_id = phone.generate().json()["job_id"]
-    wait_for(lambda: phone.user_id in messages())
+    assert wait_for(lambda: phone.user_id in messages())
     phone.post("cancel-video-job", {"job_id": job_id})
-    wait_for(lambda: phone.user_id in messages())
+    assert wait_for(lambda: phone.user_id in messages())
     drain(messages)
     phone.post("delete-video-job", {"job_id": job_id})
-    wait_for(lambda: phone.user_id in messages())
+    assert wait_for(lambda: phone.user_id in messages())
 
 
 def test_a_training_and_its_cancellation_are_announced(committed, sandbox, messages):
@@ -67,10 +67,10 @@ def test_a_training_and_its_cancellation_are_announced(committed, sandbox, messa
     drain(messages)
 
     job = started(phone)
-    wait_for(lambda: phone.user_id in messages())
+    assert wait_for(lambda: phone.user_id in messages())
     drain(messages)
     phone.post(f"train/{job.id}/cancel")
-    wait_for(lambda: phone.user_id in messages())
+    assert wait_for(lambda: phone.user_id in messages())
 
 
 def drain(messages):
@@ -91,6 +91,6 @@ def test_without_redis_nobody_waits(committed, settings, closed_port, caplog):
     changes._redis.cache_clear()
     try:
         changes.announce_on_commit(uuid4())
-        wait_for(lambda: "changes_not_announced" in caplog.text)
+        assert wait_for(lambda: "changes_not_announced" in caplog.text)
     finally:
         changes._redis.cache_clear()

@@ -121,8 +121,9 @@ def test_streams_tell_changes_after_the_thread_was_killed(committed, sandbox, ca
                 told += await stream.next_part()
         finally:
             await asyncio.to_thread(hub.end)
+        return told
 
-    asyncio.run(follow())
+    assert b'"pending"' in asyncio.run(follow())
     [job] = Job.objects.filter(user_id=phone.user_id)
     phone.post("cancel-video-job", {"job_id": str(job.id)})
 
