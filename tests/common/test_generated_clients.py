@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from rendio.openapi.names import name_enums
 from rendio.openapi.schema import document
@@ -27,7 +27,8 @@ def described():
 
 @large
 def test_the_description_is_sound(described):
-    validate(described)
+    assert described["openapi"].startswith("3.1")
+    assert [str(error) for error in OpenAPIV31SpecValidator(described).iter_errors()] == []
 
 
 @large
