@@ -7,6 +7,7 @@ that returns with it gets every item that is different now, and no other. Nothin
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import datetime
@@ -51,7 +52,7 @@ def read_event_id(text: str) -> set[bytes]:
 Source = TypeVar("Source")
 
 
-class Item(Generic[Source]):
+class Item(ABC, Generic[Source]):
     """One thing with a state. `key` names it among its user's items, `digest` names the state.
     `has_ended`: the state is the last.
 
@@ -95,8 +96,9 @@ class Item(Generic[Source]):
         """The item as it is now although no row has changed; itself if nothing has."""
         return self
 
+    @abstractmethod
     def _describe(self, source: Source, *, now: datetime) -> dict[str, Any]:
-        raise NotImplementedError
+        """The data of its event."""
 
 
 class JobItem(Item[JobState]):

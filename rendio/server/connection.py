@@ -32,7 +32,7 @@ GIVES_WAY = {State.NEW, State.KEPT, State.HEAD, State.BODY, State.SENDING, State
 
 
 class Connection:
-    """`owner` is held by whoever acts for the connection: a thread, or the request itself from the
+    """`owner` is a lock. The thread that acts for the connection holds it, or the request from the
     moment it is complete until its response is written."""
 
     def __init__(self, client: socket.socket, variables: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ class Response:
 
 
 def _refuse_write(_data: bytes) -> None:
-    raise NotImplementedError("The application returns its response.")
+    raise RuntimeError("The application returns its response.")
 
 
 @lru_cache(1)

@@ -55,7 +55,7 @@ def test_a_job_is_followed_from_its_order_to_its_video(running, events_url, prov
         assert before.state != after.state
         assert before.data["progress"] <= after.data["progress"]
 
-    # Who comes back has been told all; who comes for the first time is told the end.
+    # A client that returns gets nothing, and a new client gets the end.
     back = EventStream(events_url, phone, job_path(job_id), last_id=seen[-1].id)
     assert (back.answer.status_code, back.answer.content) == (204, b"")
     (again,) = EventStream(events_url, phone, job_path(job_id))
@@ -150,7 +150,7 @@ def test_a_hundred_breaks_lose_nothing_and_repeat_nothing(running, events_url, e
                 seen.append(next(iter(stream)))
             last_id = stream.last_id
         breaks += 1
-        assert breaks < 1000, "the same is told again and again"
+        assert breaks < 1000, "the same events come again and again"
         told = {event.data["job_id"] for event in seen if event.data.get("status") in ENDS}
         has_all = told == set(expected) and last_balance(seen) == 1010
     canceller.join()

@@ -1,4 +1,4 @@
-"""Announcements of changes to a user's jobs or balance, for whoever shows them live.
+"""Announcements of changes to a user's jobs or balance, for the event streams.
 
 At most once, and dispensable: listeners read the rows, and read them again every few seconds
 anyway (rendio.events). An announcement therefore names a user and nothing else. It is published

@@ -16,7 +16,8 @@ from rest_framework.utils.encoders import JSONEncoder
 
 # JavaScript before 2019 takes both for line ends.
 _LINE_SEPARATORS = (("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
-_FIRST_BYTE = b"\xe2"  # of both
+# The first byte of both separators.
+_FIRST_BYTE = b"\xe2"
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
 _encoder = JSONEncoder()
 
